@@ -1,0 +1,244 @@
+// Server calls on a completion queue, one class for each shape of RPC.
+//
+// A call object waits for its call, checks the token, gives itself to the handler and waits for the next
+// one by a new object. It lives until its last operation came back, whoever drops it first: handlers hold
+// shared_ptrs. Everything runs on the thread that polls the queue. One read and one write are in flight at
+// most; OnDone runs once, when the stream is over for whatever reason (also a vanished client).
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/async_stream.h>
+#include <grpcpp/support/async_unary_call.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "common/check.h"
+#include "common/rpc/completion_queue_loop.h"
+#include "common/rpc/status.h"
+#include "common/rpc/token.h"
+
+namespace haul::rpc {
+
+// An operation under way keeps its call alive and runs `then` when it comes back.
+class Operation final : public Tag {
+ public:
+  // A fresh tag for `call`; deleted when it is done.
+  static Operation* Of(std::shared_ptr<void> call, std::function<void(bool ok)> then) {
+    return new Operation(std::move(call), std::move(then));
+  }
+  void Done(bool ok) override {
+    const std::unique_ptr<Operation> self(this);
+    then_(ok);
+  }
+
+ private:
+  Operation(std::shared_ptr<void> call, std::function<void(bool)> then)
+      : call_(std::move(call)), then_(std::move(then)) {}
+
+  const std::shared_ptr<void> call_;
+  const std::function<void(bool)> then_;
+};
+
+struct ServerQueue {
+  grpc::ServerCompletionQueue* queue = nullptr;
+  std::string token;
+};
+
+template <typename Service, typename Request, typename Reply>
+class UnaryCall : public std::enable_shared_from_this<UnaryCall<Service, Request, Reply>> {
+ public:
+  using Pointer = std::shared_ptr<UnaryCall>;
+  using Method = void (Service::*)(grpc::ServerContext*, Request*,
+                                   grpc::ServerAsyncResponseWriter<Reply>*, grpc::CompletionQueue*,
+                                   grpc::ServerCompletionQueue*, void*);
+  using Handler = std::function<void(Pointer)>;
+
+  static void Serve(const ServerQueue& server, Service& service, Method method, Handler handler) {
+    const Pointer call(new UnaryCall);
+    UnaryCall* const raw = call.get();
+    (service.*method)(&raw->context_, &raw->request_, &raw->responder_, server.queue, server.queue,
+                      Operation::Of(call, [=, &service](bool ok) {
+                        if (!ok) return;  // the server shuts down
+                        Serve(server, service, method, handler);
+                        if (absl::Status status = CheckToken(server.token, raw->context_); !status.ok()) {
+                          return raw->Finish(status);
+                        }
+                        handler(raw->shared_from_this());
+                      }));
+  }
+
+  Request& request() { return request_; }
+  const grpc::ServerContext& context() const { return context_; }
+  // One of these, once.
+  void Finish(const Reply& reply) {
+    responder_.Finish(reply, grpc::Status::OK, Operation::Of(this->shared_from_this(), [](bool) {}));
+  }
+  void Finish(const absl::Status& error) {
+    HAUL_CHECK(!error.ok());
+    responder_.FinishWithError(ToGrpc(error), Operation::Of(this->shared_from_this(), [](bool) {}));
+  }
+
+ private:
+  UnaryCall() = default;
+
+  grpc::ServerContext context_;
+  Request request_;
+  grpc::ServerAsyncResponseWriter<Reply> responder_{&context_};
+};
+
+template <typename Service, typename Request, typename Reply>
+class ServerStreamCall : public std::enable_shared_from_this<ServerStreamCall<Service, Request, Reply>> {
+ public:
+  using Pointer = std::shared_ptr<ServerStreamCall>;
+  using Method = void (Service::*)(grpc::ServerContext*, Request*, grpc::ServerAsyncWriter<Reply>*,
+                                   grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
+  using Handler = std::function<void(Pointer)>;
+
+  static void Serve(const ServerQueue& server, Service& service, Method method, Handler handler) {
+    const Pointer call(new ServerStreamCall);
+    ServerStreamCall* const raw = call.get();
+    raw->context_.AsyncNotifyWhenDone(&raw->done_tag_);
+    (service.*method)(&raw->context_, &raw->request_, &raw->writer_, server.queue, server.queue,
+                      Operation::Of(call, [=, &service](bool ok) {
+                        if (!ok) return;
+                        raw->done_tag_.Arm(raw->shared_from_this());
+                        Serve(server, service, method, handler);
+                        if (absl::Status status = CheckToken(server.token, raw->context_); !status.ok()) {
+                          return raw->Finish(status);
+                        }
+                        handler(raw->shared_from_this());
+                      }));
+  }
+
+  Request& request() { return request_; }
+  bool over() const { return done_tag_.over(); }
+  void set_on_done(std::function<void()> fn) { done_tag_.set_on_done(std::move(fn)); }
+  // Not while another is in flight. `then(false)`: the client is gone.
+  void Write(const Reply& reply, std::function<void(bool ok)> then) {
+    writer_.Write(reply, Operation::Of(this->shared_from_this(), std::move(then)));
+  }
+  void Finish(const absl::Status& status) {
+    writer_.Finish(ToGrpc(status), Operation::Of(this->shared_from_this(), [](bool) {}));
+  }
+
+ private:
+  ServerStreamCall() = default;
+
+  // Told by gRPC when the call is over, if it ever began.
+  class DoneTag final : public Tag {
+   public:
+    void Arm(Pointer call) { call_ = std::move(call); }
+    bool over() const { return over_; }
+    void set_on_done(std::function<void()> fn) { on_done_ = std::move(fn); }
+    void Done(bool) override {
+      over_ = true;
+      const Pointer call = std::exchange(call_, nullptr);
+      if (const auto fn = std::exchange(on_done_, nullptr)) fn();
+    }
+
+   private:
+    Pointer call_;
+    std::function<void()> on_done_;
+    bool over_ = false;
+  };
+
+  grpc::ServerContext context_;
+  Request request_;
+  grpc::ServerAsyncWriter<Reply> writer_{&context_};
+  DoneTag done_tag_;
+};
+
+template <typename Service, typename Request, typename Reply>
+class ClientStreamCall : public std::enable_shared_from_this<ClientStreamCall<Service, Request, Reply>> {
+ public:
+  using Pointer = std::shared_ptr<ClientStreamCall>;
+  using Method = void (Service::*)(grpc::ServerContext*, grpc::ServerAsyncReader<Reply, Request>*,
+                                   grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
+  using Handler = std::function<void(Pointer)>;
+
+  static void Serve(const ServerQueue& server, Service& service, Method method, Handler handler) {
+    const Pointer call(new ClientStreamCall);
+    ClientStreamCall* const raw = call.get();
+    (service.*method)(&raw->context_, &raw->reader_, server.queue, server.queue,
+                      Operation::Of(call, [=, &service](bool ok) {
+                        if (!ok) return;
+                        Serve(server, service, method, handler);
+                        if (absl::Status status = CheckToken(server.token, raw->context_); !status.ok()) {
+                          return raw->Finish(status);
+                        }
+                        handler(raw->shared_from_this());
+                      }));
+  }
+
+  // Not while another is in flight. `then(nullptr)`: the client closed its side or is gone, which cannot be
+  // told apart here; finishing does no harm in either case.
+  void Read(std::function<void(Request*)> then) {
+    reader_.Read(&request_, Operation::Of(this->shared_from_this(), [this, then](bool ok) {
+                   then(ok ? &request_ : nullptr);
+                 }));
+  }
+  void Finish(const Reply& reply) {
+    reader_.Finish(reply, grpc::Status::OK, Operation::Of(this->shared_from_this(), [](bool) {}));
+  }
+  void Finish(const absl::Status& error) {
+    HAUL_CHECK(!error.ok());
+    reader_.FinishWithError(ToGrpc(error), Operation::Of(this->shared_from_this(), [](bool) {}));
+  }
+
+ private:
+  ClientStreamCall() = default;
+
+  grpc::ServerContext context_;
+  Request request_;
+  grpc::ServerAsyncReader<Reply, Request> reader_{&context_};
+};
+
+template <typename Service, typename Request, typename Reply>
+class BidiCall : public std::enable_shared_from_this<BidiCall<Service, Request, Reply>> {
+ public:
+  using Pointer = std::shared_ptr<BidiCall>;
+  using Method = void (Service::*)(grpc::ServerContext*, grpc::ServerAsyncReaderWriter<Reply, Request>*,
+                                   grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
+  using Handler = std::function<void(Pointer)>;
+
+  static void Serve(const ServerQueue& server, Service& service, Method method, Handler handler) {
+    const Pointer call(new BidiCall);
+    BidiCall* const raw = call.get();
+    (service.*method)(&raw->context_, &raw->stream_, server.queue, server.queue,
+                      Operation::Of(call, [=, &service](bool ok) {
+                        if (!ok) return;
+                        Serve(server, service, method, handler);
+                        if (absl::Status status = CheckToken(server.token, raw->context_); !status.ok()) {
+                          return raw->Finish(status);
+                        }
+                        handler(raw->shared_from_this());
+                      }));
+  }
+
+  // Not while another is in flight; then(nullptr): nothing more comes.
+  void Read(std::function<void(Request*)> then) {
+    stream_.Read(&request_, Operation::Of(this->shared_from_this(), [this, then](bool ok) {
+                   then(ok ? &request_ : nullptr);
+                 }));
+  }
+  void Write(const Reply& reply, std::function<void(bool ok)> then) {
+    stream_.Write(reply, Operation::Of(this->shared_from_this(), std::move(then)));
+  }
+  void Finish(const absl::Status& status) {
+    stream_.Finish(ToGrpc(status), Operation::Of(this->shared_from_this(), [](bool) {}));
+  }
+  // Ends it now, whatever is in flight: that comes back not ok.
+  void Abort() { context_.TryCancel(); }
+
+ private:
+  BidiCall() = default;
+
+  grpc::ServerContext context_;
+  Request request_;
+  grpc::ServerAsyncReaderWriter<Reply, Request> stream_{&context_};
+};
+
+}  // namespace haul::rpc

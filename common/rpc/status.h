@@ -1,0 +1,13 @@
+// absl::Status inside, grpc::Status on the wire. Any thread.
+#pragma once
+
+#include <grpcpp/support/status.h>
+
+#include "absl/status/status.h"
+
+namespace haul::rpc {
+
+grpc::Status ToGrpc(const absl::Status& status);
+absl::Status FromGrpc(const grpc::Status& status);
+
+}  // namespace haul::rpc

@@ -1,0 +1,16 @@
+// Text from outside that must be, or must become, UTF-8. Pure functions; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace haul {
+
+// No overlong forms, no surrogates, nothing above U+10FFFF.
+bool IsUtf8(std::string_view text);
+// Likewise, and without control characters.
+bool IsPrintableUtf8(std::string_view text);
+// The text, with each byte that is no part of UTF-8 as \xNN.
+std::string ToUtf8(std::string_view text);
+
+}  // namespace haul
