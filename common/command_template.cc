@@ -7,7 +7,8 @@ namespace haul {
 namespace {
 
 constexpr std::size_t kMostSourceDigits = 4;
-// With its braces: {index}, {1234//}. A brace without its partner is so not looked for to the text's end.
+// With its braces: {index}, {1234//}. A brace without its partner is so not looked for to the
+// text's end.
 constexpr std::size_t kMostPlaceholderBytes = 8;
 
 absl::Status Bad(const std::string& message) { return absl::InvalidArgumentError(message); }
@@ -146,10 +147,18 @@ class Expander {
     std::string result;
     for (const TemplateText::Piece& piece : text.pieces_) {
       switch (piece.kind) {
-        case TemplateText::Kind::kLiteral: result += piece.literal; break;
-        case TemplateText::Kind::kNumber: result += number_; break;
-        case TemplateText::Kind::kIndex: result += index_; break;
-        case TemplateText::Kind::kSources: AppendSources(piece, &result); break;
+        case TemplateText::Kind::kLiteral:
+          result += piece.literal;
+          break;
+        case TemplateText::Kind::kNumber:
+          result += number_;
+          break;
+        case TemplateText::Kind::kIndex:
+          result += index_;
+          break;
+        case TemplateText::Kind::kSources:
+          AppendSources(piece, &result);
+          break;
       }
     }
     return result;
@@ -164,11 +173,16 @@ class Expander {
  private:
   static std::string_view Apply(TemplateText::Form form, std::string_view value) {
     switch (form) {
-      case TemplateText::Form::kWhole: return value;
-      case TemplateText::Form::kNoExtension: return WithoutExtension(value);
-      case TemplateText::Form::kBaseName: return BaseName(value);
-      case TemplateText::Form::kDirectory: return DirectoryName(value);
-      case TemplateText::Form::kBaseNameNoExtension: return WithoutExtension(BaseName(value));
+      case TemplateText::Form::kWhole:
+        return value;
+      case TemplateText::Form::kNoExtension:
+        return WithoutExtension(value);
+      case TemplateText::Form::kBaseName:
+        return BaseName(value);
+      case TemplateText::Form::kDirectory:
+        return DirectoryName(value);
+      case TemplateText::Form::kBaseNameNoExtension:
+        return WithoutExtension(BaseName(value));
     }
     return value;
   }

@@ -1,15 +1,19 @@
-// The placeholders of a command, as GNU Parallel defines them, filled in for one task. Values are bytes: no
-// shell, no quoting, no encoding.
+// The placeholders of a command, as GNU Parallel defines them, filled in for one task. Values are
+// bytes: no shell, no quoting, no encoding.
 //
 //   {}    the input value              {#}      the task's number, from 1
-//   {.}   without its extension        {index}  the array value; without an array the task's index, from 0
-//   {/}   without its directory        {1} {2}  the value of the first, second source; likewise {1.} {1/}
+//   {.}   without its extension        {index}  the array value; without an array the task's index,
+//   from 0
+//   {/}   without its directory        {1} {2}  the value of the first, second source; likewise
+//   {1.} {1/}
 //   {//}  its directory                         {1//} {1/.}
 //   {/.}  without directory and extension
 //
-// With several sources {} stands for all their values: as an argument of its own for one argument each,
-// within a longer text joined by spaces. The value of an array job is its one source. What looks otherwise
-// ({x}, {print $1}, {0}) is no placeholder and stays as it is. Plain values and pure functions: any thread.
+// With several sources {} stands for all their values: as an argument of its own for one argument
+// each, within a longer text joined by spaces. The value of an array job is its one source. What
+// looks otherwise
+// ({x}, {print $1}, {0}) is no placeholder and stays as it is. Plain values and pure functions: any
+// thread.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +33,8 @@ namespace haul {
 // What a placeholder may stand for.
 struct TaskValues {
   TaskIndex index = 0;
-  // The values of the task's sources, in order, separated by a zero byte. Not looked at with an array.
+  // The values of the task's sources, in order, separated by a zero byte. Not looked at with an
+  // array.
   std::string_view input;
   std::optional<std::int64_t> array_value;
 };
@@ -81,12 +86,13 @@ class CommandTemplate {
   // Of one task's arguments and environment, each with its closing zero byte.
   static constexpr std::size_t kMostBytes = 128 * 1024;
 
-  // InvalidArgument: no arguments, an empty program, a zero byte, a bad name of a variable; says where.
+  // InvalidArgument: no arguments, an empty program, a zero byte, a bad name of a variable; says
+  // where.
   static absl::StatusOr<CommandTemplate> Parse(const CommandText& text);
 
-  // What the task runs. Where the command holds no placeholder at all and the job has inputs, the input
-  // values are appended as further arguments. InvalidArgument: {n} beyond the sources. ResourceExhausted:
-  // over kMostBytes; names both.
+  // What the task runs. Where the command holds no placeholder at all and the job has inputs, the
+  // input values are appended as further arguments. InvalidArgument: {n} beyond the sources.
+  // ResourceExhausted: over kMostBytes; names both.
   absl::StatusOr<ExpandedCommand> Expand(const TaskValues& values) const;
 
   bool has_placeholder() const { return has_placeholder_; }
@@ -106,6 +112,6 @@ class CommandTemplate {
 // The forms themselves.
 std::string_view WithoutExtension(std::string_view path);  // "a/b.tar.gz" -> "a/b.tar"
 std::string_view BaseName(std::string_view path);          // "a/b.c" -> "b.c"
-std::string_view DirectoryName(std::string_view path);     // "a/b.c" -> "a", "b.c" -> ".", "/b" -> "/"
+std::string_view DirectoryName(std::string_view path);  // "a/b.c" -> "a", "b.c" -> ".", "/b" -> "/"
 
 }  // namespace haul

@@ -47,8 +47,8 @@ TEST(CommandTemplateTest, PathsAtTheirEdges) {
 }
 
 TEST(CommandTemplateTest, WhatIsNoPlaceholderStays) {
-  for (const char* text :
-       {"{x}", "{print $1}", "{", "}", "{0}", "{01}", "{1x}", "{ }", "{%}", "{12345}", "{..}", "{-1}"}) {
+  for (const char* text : {"{x}", "{print $1}", "{", "}", "{0}", "{01}", "{1x}", "{ }", "{%}",
+                           "{12345}", "{..}", "{-1}"}) {
     EXPECT_EQ(ExpandOne(text, "v"), text);
   }
   EXPECT_EQ(ExpandOne("{{}}", "v"), "{v}");
@@ -57,7 +57,8 @@ TEST(CommandTemplateTest, WhatIsNoPlaceholderStays) {
 
 TEST(CommandTemplateTest, SeveralSources) {
   const TaskValues values{.input = "a.x\0b/c.y"sv};
-  EXPECT_EQ(Expand({"p", "{2}-{1}", "{2/.}", "{1.}"}, values), (Arguments{"p", "b/c.y-a.x", "c", "a"}));
+  EXPECT_EQ(Expand({"p", "{2}-{1}", "{2/.}", "{1.}"}, values),
+            (Arguments{"p", "b/c.y-a.x", "c", "a"}));
   EXPECT_EQ(Expand({"p", "{}", "[{}]", "{.}"}, values),
             (Arguments{"p", "a.x", "b/c.y", "[a.x b/c.y]", "a", "b/c"}));
   const auto command = CommandTemplate::Parse({.arguments = {"p", "{3}"}});
@@ -102,8 +103,10 @@ TEST(CommandTemplateTest, EnvironmentDirectoryAndStdinExpandToo) {
 }
 
 TEST(CommandTemplateTest, TheLimitIsNamed) {
-  const auto command = CommandTemplate::Parse({.arguments = {"p", "{}"}, .environment = {{"A", "b"}}});
-  const std::string fits(CommandTemplate::kMostBytes - 7, 'x');  // with "p", "A=b" and three zero bytes
+  const auto command =
+      CommandTemplate::Parse({.arguments = {"p", "{}"}, .environment = {{"A", "b"}}});
+  const std::string fits(CommandTemplate::kMostBytes - 7,
+                         'x');  // with "p", "A=b" and three zero bytes
   EXPECT_TRUE(command->Expand({.input = fits}).ok());
   const std::string over = fits + "x";
   const auto expanded = command->Expand({.input = over});

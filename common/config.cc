@@ -131,7 +131,7 @@ absl::StatusOr<Config> LoadConfig(const ConfigFlags& flags, const Environment& e
       FirstOf(flags.token_file, environment("HAUL_TOKEN_FILE"), std::move(file->token_file));
   if (config.data_dir.empty()) {
     const std::optional<std::string> noted = NotedDataDir(environment);
-    config.data_dir_is_temporary = noted.has_value();
+    config.is_running_up = noted.has_value();
     config.data_dir = noted.value_or(DefaultDataDir(environment));
   }
   if (config.coordinator.empty()) {
@@ -158,7 +158,7 @@ absl::StatusOr<std::string> ReadToken(const Config& config) {
   return *std::move(token);
 }
 
-absl::Status NoteTemporaryDataDir(const std::string& data_dir, pid_t pid,
+absl::Status NoteRunningUp(const std::string& data_dir, pid_t pid,
                                   const Environment& environment) {
   const std::string path = NoteFile(environment);
   std::error_code error;
@@ -176,7 +176,7 @@ absl::Status NoteTemporaryDataDir(const std::string& data_dir, pid_t pid,
   return absl::OkStatus();
 }
 
-void ForgetTemporaryDataDir(const std::string& data_dir, const Environment& environment) {
+void ForgetRunningUp(const std::string& data_dir, const Environment& environment) {
   const std::string path = NoteFile(environment);
   const std::optional<std::string> note = ReadSmallFile(path);
   if (note.has_value() && note->ends_with(absl::StrCat(" ", data_dir, "\n"))) unlink(path.c_str());

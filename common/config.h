@@ -26,7 +26,7 @@ struct ConfigFlags {
 
 struct Config {
   std::string data_dir;     // of the coordinator on this machine; it need not exist
-  bool data_dir_is_temporary = false;  // that of a running `haul up`
+  bool is_running_up = false;  // `data_dir` is that of a running `haul up`, found by its note
   std::string coordinator;  // "host:port"; empty when nothing says where it is
   std::string token_file;   // it need not exist
 };
@@ -47,12 +47,12 @@ std::string DefaultDataDir(const Environment& environment = ProcessEnvironment);
 // The token in `config.token_file`. kPermissionDenied when there is none, saying how to give one.
 absl::StatusOr<std::string> ReadToken(const Config& config);
 
-// `haul up` without a data directory has a temporary one, and notes it here, so that the user's other
-// shells find it. A note whose process is gone does not count.
-absl::Status NoteTemporaryDataDir(const std::string& data_dir, pid_t pid,
+// `haul up` notes its data directory here, so that the user's other shells find it. A note whose process is
+// gone does not count.
+absl::Status NoteRunningUp(const std::string& data_dir, pid_t pid,
                                   const Environment& environment = ProcessEnvironment);
 // Takes the note back unless another process has replaced it.
-void ForgetTemporaryDataDir(const std::string& data_dir,
+void ForgetRunningUp(const std::string& data_dir,
                             const Environment& environment = ProcessEnvironment);
 
 }  // namespace haul

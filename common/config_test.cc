@@ -97,19 +97,19 @@ TEST_F(ConfigTest, AMistakeInTheFileIsNamed) {
 }
 
 TEST_F(ConfigTest, ARunningUpIsFoundAndADeadOneIsNot) {
-  ASSERT_TRUE(NoteTemporaryDataDir("/tmp/some where", getpid(), environment()).ok());
+  ASSERT_TRUE(NoteRunningUp("/tmp/some where", getpid(), environment()).ok());
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/tmp/some where");
   variables_["HAUL_DATA_DIR"] = "/named";
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/named");
   variables_.erase("HAUL_DATA_DIR");
 
-  ForgetTemporaryDataDir("/tmp/another", environment());
+  ForgetRunningUp("/tmp/another", environment());
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/tmp/some where");
-  ForgetTemporaryDataDir("/tmp/some where", environment());
+  ForgetRunningUp("/tmp/some where", environment());
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, DefaultDataDir(environment()));
 
   // Above any pid that Linux gives out.
-  ASSERT_TRUE(NoteTemporaryDataDir("/tmp/dead", 1 << 30, environment()).ok());
+  ASSERT_TRUE(NoteRunningUp("/tmp/dead", 1 << 30, environment()).ok());
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, DefaultDataDir(environment()));
 }
 

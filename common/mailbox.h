@@ -1,5 +1,5 @@
-// A bounded, typed, one-directional queue between threads. Full is an answer, not a wait: the sender
-// decides what that means (usually: do not read more from outside until it has drained).
+// A bounded, typed, one-directional queue between threads. Full is an answer, not a wait: the
+// sender decides what that means (usually: do not read more from outside until it has drained).
 #pragma once
 
 #include <cstddef>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 
 namespace haul {
 
@@ -19,38 +19,37 @@ class Mailbox {
 
   // Any thread. False when full or closed; then `message` is untouched.
   bool TrySend(Message&& message) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (closed_ || messages_.size() >= capacity_) return false;
     messages_.push_back(std::move(message));
+    changed_.Signal();
     return true;
   }
 
   // Takes everything that waits, in order; empty when there is nothing.
   std::vector<Message> TakeAll() {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     return std::exchange(messages_, {});
   }
 
   // Likewise, but waits until there is something; empty when closed and drained.
   std::vector<Message> WaitAndTakeAll() {
-    absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(
-        +[](Mailbox* self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(self->mutex_) {
-          return self->closed_ || !self->messages_.empty();
-        },
-        this));
+    MutexLock lock(&mutex_);
+    while (!closed_ && messages_.empty()) changed_.Wait(&mutex_);
     return std::exchange(messages_, {});
   }
 
   // Nothing more is taken in; what waits is still given out.
   void Close() {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     closed_ = true;
+    changed_.SignalAll();
   }
 
  private:
   const std::size_t capacity_;
-  absl::Mutex mutex_;
+  Mutex mutex_;
+  CondVar changed_;
   std::vector<Message> messages_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };

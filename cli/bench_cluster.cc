@@ -1,0 +1,67 @@
+#include "cli/bench_cluster.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "cli/format.h"
+#include "cli/status.h"
+
+namespace haul::cli {
+namespace {
+
+using client::ErrorKind;
+using client::Status;
+
+// The first line that the child prints; empty when it ends instead.
+std::string ReadLine(int descriptor) {
+  std::string line;
+  char byte = 0;
+  while (true) {
+    const ssize_t count = read(descriptor, &byte, 1);
+    if (count < 0 && errno == EINTR) continue;
+    if (count != 1) return "";
+    if (byte == '\n') return line;
+    line += byte;
+  }
+}
+
+}  // namespace
+
+client::Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(
+    int workers, int threads, const std::vector<std::string>& functions) {
+  std::vector<std::string> arguments = {OwnProgram(),  "--output", "json", "--log-level", "warn", "up",
+                                        "--workers",   std::to_string(workers),
+                                        "--threads",   std::to_string(threads),
+                                        "--private"};
+  for (const std::string& library : functions) {
+    arguments.insert(arguments.end(), {"--functions", library});
+  }
+  std::unique_ptr<BenchCluster> cluster(new BenchCluster);
+  absl::StatusOr<Child> up = StartChild(arguments, /*read_output=*/true);
+  if (!up.ok()) return ToClientStatus(up.status());
+  cluster->up_ = *up;
+  const Json ready = Json::parse(ReadLine(up->output), nullptr, /*allow_exceptions=*/false);
+  if (!ready.is_object() || !ready.contains("data_directory")) {
+    return Status(ErrorKind::kFailed, "the cluster to measure did not start");
+  }
+  client::ConnectOptions options;
+  options.coordinator = ready["address"].get<std::string>();
+  options.token_file = ready["data_directory"].get<std::string>() + "/token";
+  auto client = Client::Connect(options);
+  if (!client.ok()) return client.status();
+  cluster->client_ = *std::move(client);
+  return cluster;
+}
+
+BenchCluster::~BenchCluster() {
+  if (up_.pid <= 0) return;
+  client_.reset();
+  kill(up_.pid, SIGTERM);
+  WaitForChild(up_);
+}
+
+}  // namespace haul::cli

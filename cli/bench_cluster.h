@@ -1,0 +1,32 @@
+// A cluster for measuring: `haul up` as a child, with a temporary data directory, as a user would start it.
+// Main thread; ended with the object.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/child.h"
+#include "haul/client.h"
+
+namespace haul::cli {
+
+class BenchCluster {
+ public:
+  // Ready when it returns; the coordinator and its workers run in processes of their own.
+  static client::Result<std::unique_ptr<BenchCluster>> Start(
+      int workers, int threads, const std::vector<std::string>& functions);
+  ~BenchCluster();
+  BenchCluster(const BenchCluster&) = delete;
+  BenchCluster& operator=(const BenchCluster&) = delete;
+
+  Client& client() { return *client_; }
+
+ private:
+  BenchCluster() = default;
+
+  Child up_;
+  std::unique_ptr<Client> client_;
+};
+
+}  // namespace haul::cli

@@ -1,0 +1,90 @@
+// `haul`: reads the command line and does what the subcommand says.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "cli/globals.h"
+#include "cli/inputs.h"
+#include "cli/interrupt.h"
+#include "cli/log.h"
+#include "cli/status.h"
+#include "common/version.h"
+
+namespace haul::cli {
+namespace {
+
+void AddGlobalOptions(CLI::App& app, Globals& globals) {
+  app.add_option("--output", globals.output, "text, or json: one object a line")
+      ->check(CLI::IsMember({"text", "json"}));
+  app.add_option("--coordinator", globals.config.coordinator, "HOST:PORT of the coordinator");
+  app.add_option("--data-dir", globals.config.data_dir, "The coordinator's data directory");
+  app.add_option("--token-file", globals.config.token_file, "The file with the coordinator's token");
+  app.add_option("--connect-timeout", globals.connect_timeout,
+                 "How long to wait for the coordinator (default 5s)");
+  app.add_option("--log-level", globals.log_level, "trace, debug, info, warn, error or off")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
+  app.add_option("--log-format", globals.log_format, "text, or json: one object a line")
+      ->check(CLI::IsMember({"text", "json"}));
+}
+
+void FallThroughEverywhere(CLI::App* app) {
+  app->fallthrough();
+  for (CLI::App* command : app->get_subcommands([](CLI::App*) { return true; })) {
+    FallThroughEverywhere(command);
+  }
+}
+
+// Which subcommands take what stands behind "--" and ":::".
+bool TakesTail(const CLI::App& app) {
+  for (const char* name : {"run", "submit", "call"}) {
+    if (app.got_subcommand(name)) return true;
+  }
+  return false;
+}
+
+int Main(int argc, char** argv) {
+  ExitOnInterrupt();
+  Globals globals;
+  CLI::App app("Haul: a distributed queue for commands and C++ functions", "haul");
+  app.set_version_flag("--version", "haul " + std::string(kVersion));
+  app.require_subcommand(1);
+  AddGlobalOptions(app, globals);
+  AddUp(app, globals);
+  AddCoordinator(app, globals);
+  AddWorker(app, globals);
+  AddRun(app, globals);
+  AddSubmit(app, globals);
+  AddCall(app, globals);
+  AddJob(app, globals);
+  AddFunction(app, globals);
+  AddBench(app, globals);
+  AddVersion(app, globals);
+  FallThroughEverywhere(&app);
+
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const auto tail = std::find_if(words.begin(), words.end(), StartsTail);
+  globals.tail.assign(tail, words.end());
+  words.erase(tail, words.end());
+  std::reverse(words.begin(), words.end());  // as CLI11 takes them
+  try {
+    app.parse(words);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ExtrasError& error) {
+    return Fail(kExitUsage, app.got_subcommand("run") || app.got_subcommand("submit")
+                                ? std::string(error.what()) + ": write the command after --"
+                                : std::string(error.what()) + ": see haul --help");
+  } catch (const CLI::Error& error) {
+    return Fail(kExitUsage, std::string(error.what()) + ": see haul --help");
+  }
+  if (!globals.tail.empty() && !TakesTail(app)) {
+    return Fail(kExitUsage, "\"" + globals.tail.front() + "\" belongs to haul run, submit and call");
+  }
+  SetUpLog(globals.log_level, globals.log_format);
+  return globals.action();
+}
+
+}  // namespace
+}  // namespace haul::cli
+
+int main(int argc, char** argv) { return haul::cli::Main(argc, argv); }

@@ -1,0 +1,108 @@
+#include "cli/progress.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/format.h"
+#include "common/units.h"
+
+namespace haul::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kRedrawInterval{100};
+constexpr double kRateHalfLifeSeconds = 2;
+
+std::size_t TerminalColumns() {
+  winsize size{};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+std::string Bar(double share) {
+  constexpr std::size_t kWidth = 20;
+  const auto filled = static_cast<std::size_t>(std::lround(share * kWidth));
+  return "[" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "]";
+}
+
+}  // namespace
+
+std::string FormatRate(double per_second) {
+  if (per_second >= 1e6) return absl::StrFormat("%.2fM", per_second / 1e6);
+  if (per_second >= 1e4) return absl::StrFormat("%.1fk", per_second / 1e3);
+  if (per_second >= 10) return absl::StrFormat("%.0f", per_second);
+  return absl::StrFormat("%.1f", per_second);
+}
+
+std::string ProgressLine(const client::JobStatus& job, double tasks_per_second,
+                         std::size_t columns) {
+  const std::uint64_t total = std::max<std::uint64_t>(job.task_count, 1);
+  const std::uint64_t done = std::min(job.done(), total);
+  std::string line =
+      absl::StrCat("job ", job.id.value, " ",
+                   Bar(static_cast<double>(done) / static_cast<double>(total)), " ", done, "/", total);
+  const std::uint64_t unsuccessful = job.failed + job.cancelled + job.lost;
+  if (unsuccessful > 0) absl::StrAppend(&line, "  ", unsuccessful, " failed");
+  if (job.assigned == 0 && !job.waiting_reason.empty() && !job.ended()) {
+    absl::StrAppend(&line, "  waiting: ", Printable(job.waiting_reason));
+  } else if (tasks_per_second > 0) {
+    absl::StrAppend(&line, "  ", FormatRate(tasks_per_second), "/s");
+    const double left_ms = static_cast<double>(total - done) / tasks_per_second * 1000;
+    constexpr double kMostMs = 100.0 * 24 * 3600 * 1000;
+    if (done < total && left_ms < kMostMs) {
+      absl::StrAppend(&line, "  ETA ", FormatDurationMs(static_cast<std::uint64_t>(left_ms)));
+    }
+  }
+  // Cut between characters, and one column short: a full line would wrap on some terminals.
+  std::size_t end = std::min(line.size(), columns > 0 ? columns - 1 : 0);
+  while (end > 0 && end < line.size() && (line[end] & 0xC0) == 0x80) --end;
+  line.resize(end);
+  return line;
+}
+
+void Progress::Update(const client::JobStatus& job) {
+  if (!enabled_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (!measured_at_.has_value()) {
+    measured_at_ = now;
+    measured_done_ = job.done();
+  } else {
+    const double seconds = std::chrono::duration<double>(now - *measured_at_).count();
+    if (seconds >= 0.1) {
+      const double rate = static_cast<double>(job.done() - measured_done_) / seconds;
+      const double keep = rate_ == 0 ? 0 : std::exp2(-seconds / kRateHalfLifeSeconds);
+      rate_ = rate_ * keep + rate * (1 - keep);
+      measured_at_ = now;
+      measured_done_ = job.done();
+    }
+  }
+  job_ = job;
+  if (!drawn_at_.has_value() || now - *drawn_at_ >= kRedrawInterval) {
+    Clear();
+    Draw();
+    drawn_at_ = now;
+  }
+}
+
+void Progress::Clear() {
+  if (!shown_) return;
+  std::fputs("\r\x1b[K", stderr);
+  shown_ = false;
+}
+
+void Progress::Redraw() {
+  if (enabled_ && job_.has_value() && !shown_) Draw();
+}
+
+void Progress::Draw() {
+  std::fputs(ProgressLine(*job_, rate_, TerminalColumns()).c_str(), stderr);
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+}  // namespace haul::cli

@@ -1,0 +1,89 @@
+// What the calls of Client share: the channel, the stubs, the token, and how gRPC's errors become kinds.
+// Included by this room's .cc files alone. Any thread.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "haul/client.h"
+#include "haul/v1/cluster.grpc.pb.h"
+#include "haul/v1/jobs.grpc.pb.h"
+
+namespace haul::client {
+
+struct Client::Impl {
+  std::string address;
+  std::string token;
+  std::chrono::milliseconds reconnect_timeout{};
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<v1::Jobs::Stub> jobs;
+  std::unique_ptr<v1::Cluster::Stub> cluster;
+
+  void Authorize(grpc::ClientContext& context) const {
+    context.AddMetadata("authorization", "Bearer " + token);
+  }
+  Status ToStatus(const grpc::Status& status) const;
+
+  // One call with one reply, within a minute.
+  template <typename Stub, typename Request, typename Reply>
+  Status Call(Stub& stub,
+              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
+              const Request& request, Reply* reply) const {
+    grpc::ClientContext context;
+    Authorize(context);
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
+    return ToStatus((stub.*method)(&context, request, reply));
+  }
+};
+
+// Asks again after failures that time may cure, with growing pauses, until a limit has passed since the
+// last success.
+class Patience {
+ public:
+  Patience(std::chrono::milliseconds limit, std::stop_token stop)
+      : limit_(limit), stop_(std::move(stop)) {}
+
+  void OnProgress() {
+    pause_ = kFirstPause;
+    lost_since_.reset();
+  }
+  // Whether to try again after `why`; pauses before it says yes.
+  bool TryAgain(const Status& why) {
+    if (why.kind() != ErrorKind::kUnreachable || stop_.stop_requested()) return false;
+    const auto now = std::chrono::steady_clock::now();
+    if (!lost_since_.has_value()) lost_since_ = now;
+    if (now + pause_ - *lost_since_ > limit_) return false;
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, stop_, pause_, [] { return false; });
+    pause_ = std::min(pause_ * 2, kLongestPause);
+    return !stop_.stop_requested();
+  }
+  // Within one loss: true only for its first failure.
+  bool first_failure() const { return !lost_since_.has_value(); }
+
+ private:
+  static constexpr std::chrono::milliseconds kFirstPause{50};
+  static constexpr std::chrono::milliseconds kLongestPause{1000};
+
+  const std::chrono::milliseconds limit_;
+  const std::stop_token stop_;
+  std::chrono::milliseconds pause_ = kFirstPause;
+  std::optional<std::chrono::steady_clock::time_point> lost_since_;
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+};
+
+// Of this process, for people.
+std::string UserName();
+
+inline Status Stopped() { return {ErrorKind::kStopped, "stopped"}; }
+
+}  // namespace haul::client

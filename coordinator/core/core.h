@@ -1,0 +1,130 @@
+// The coordinator's decisions. Pure: no I/O, no clock, no threads; the same events at the same times give
+// the same records and effects. Owned by the loop thread (or by a test, or by the simulator).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/ids.h"
+#include "common/time.h"
+#include "coordinator/core/effects.h"
+#include "coordinator/core/events.h"
+#include "coordinator/core/records.h"
+#include "coordinator/core/schedule.h"
+#include "coordinator/core/state.h"
+
+namespace haul::coordinator {
+
+struct CoreOptions {
+  std::int64_t lease_ms = 15'000;
+  std::uint32_t max_crashes = 3;            // then a task that takes its executor down has failed
+  std::uint64_t max_active_jobs = 100'000;  // that have not ended
+  std::uint64_t max_tasks_per_job = 100'000'000;
+  ScheduleOptions schedule;
+};
+
+// What came out of one event. `records` go to the store in this order, `effects` are carried out in theirs.
+struct StepResult {
+  struct Durable {
+    DurableRecord record;
+    bool is_volatile = false;  // of a job that never touches the disk: to the memory store
+  };
+  std::vector<Durable> records;
+  std::vector<Effect> effects;
+};
+
+class Core {
+ public:
+  // `epoch` is this start's, durable already.
+  Core(CoreOptions options, std::uint64_t epoch);
+
+  // On start, in the order in which the store gives them; then Step(ServingStarted).
+  void Recover(const DurableRecord& record);
+  // The greatest ids ever given out, if the records do not show it (forgotten jobs, workers that left).
+  void RecoverLastIds(JobId job, WorkerId worker);
+
+  StepResult Step(const Event& event, Now now);
+
+  const State& state() const { return state_; }
+  const CoreOptions& options() const { return options_; }
+  std::uint64_t epoch() const { return epoch_; }
+  // Of the last durable record: what an answer about the state as it is now rests on.
+  RecordSequence last_sequence() const { return last_sequence_; }
+
+ private:
+  void On(const JobSubmitted& event);
+  void On(const JobCancelAsked& event);
+  void On(const JobForgetAsked& event);
+  void On(const WorkerConnected& event);
+  void On(const WorkerSpoke& event);
+  void On(const WorkerStartedDraining& event);
+  void On(const WorkerSaidGoodbye& event);
+  void On(const SessionClosed& event);
+  void On(const WorkerDeathReported& event);
+  void On(const TasksFinished& event);
+  void On(const TasksHandedBack& event);
+  void On(const WorkerDrainAsked& event);
+  void On(const WorkerStopAsked& event);
+  void On(const ServingStarted& event);
+  void On(const TimePassed& event);
+
+  // Applies and hands out; returns what rests on it (0 for a volatile job: nothing to wait for).
+  RecordSequence Record(DurableRecord record, bool is_volatile = false);
+  void Note(VolatileRecord record) { state_.Apply(record); }
+  template <typename What>
+  void Do(What what, RecordSequence rests_on = 0) {
+    result_.effects.push_back({std::move(what), rests_on});
+  }
+
+  // Likewise to a connected worker, behind its welcome.
+  template <typename What>
+  void Tell(const Worker& worker, What what, RecordSequence rests_on) {
+    what.session = worker.session;
+    Do(std::move(what), std::max(rests_on, worker.rests_on));
+  }
+
+  absl::Status CheckSubmit(const JobSpec& spec) const;
+  // What became of one outcome of an assignment: recorded for good, or charged and to be run again.
+  RecordSequence Conclude(const Assignment& assignment, const Job& job, const OutcomeHeader& outcome,
+                          std::uint32_t payload);
+  RecordSequence RecordOutcome(const Job& job, OutcomeRecorded record);
+  RecordSequence RecordCharge(const Assignment& assignment, const Job& job, TaskIndex task,
+                              const Charge& charge);
+  // Tasks of a cancelled job that nobody runs end as cancelled; a job whose tasks all ended, ends.
+  void Settle(JobId job);
+  RecordSequence ConcludeCrash(const Assignment& assignment, const Job& job, OutcomeRecorded record,
+                               bool culprit);
+  RecordSequence ConcludeFailures(const Assignment& assignment, const Job& job,
+                                  OutcomeRecorded record);
+  std::vector<AssignmentId> Reattach(const Worker& worker, const WorkerConnected& event,
+                                     bool was_awaited);
+  bool Adopt(const Worker& worker, const HeldAssignment& held);
+  WorkerId Join(const WorkerConnected& event, RecordSequence* rests_on);
+  void Lose(WorkerId worker, const std::string& reason);
+  void DepartIfDrained(WorkerId worker);
+  void ExpireLeases();
+  void EndAdoptionIfDue();
+  void CarryOut(const Plan& plan);
+  void Carry(const Feed& feed);
+
+  const CoreOptions options_;
+  const std::uint64_t epoch_;
+  State state_;
+  std::uint64_t last_job_ = 0;
+  std::uint64_t last_volatile_job_ = 0;
+  std::uint64_t last_worker_ = 0;
+  std::uint64_t last_assignment_ = 0;
+  RecordSequence last_sequence_ = 0;
+  std::int64_t adoption_deadline_us_ = 0;
+  std::int64_t last_tick_us_ = 0;
+  std::int64_t next_lease_check_us_ = 0;
+
+  // Of the step that runs.
+  Now now_;
+  StepResult result_;
+};
+
+}  // namespace haul::coordinator

@@ -1,0 +1,111 @@
+// Events: what happened, in the past tense, as the shell tells the core. Sizes, ranges and states only;
+// payloads pass beside the core. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/ids.h"
+#include "common/outcome.h"
+#include "coordinator/core/records.h"
+
+namespace haul::coordinator {
+
+// Names a caller that waits for an answer; given by the shell, never interpreted here.
+using RequestId = Id<struct RequestKind>;
+
+// A submit came in whole and valid in itself.
+struct JobSubmitted {
+  RequestId request;
+  JobSpec spec;
+};
+struct JobCancelAsked {
+  RequestId request;
+  JobId job;
+  std::string by;
+};
+struct JobForgetAsked {
+  RequestId request;
+  JobId job;
+};
+
+// Everything a worker still answers for when it (re)connects.
+struct HeldAssignment {
+  AssignmentId id;
+  JobId job;
+  std::uint32_t width = 1;
+  std::vector<TaskRange> ranges;
+  bool alone = false;
+};
+struct WorkerConnected {
+  SessionId session;
+  WorkerProfile profile;
+  std::vector<HeldAssignment> held;
+  bool draining = false;
+};
+struct WorkerSpoke {  // anything at all: it lives
+  SessionId session;
+};
+struct WorkerStartedDraining {  // by its own wish
+  SessionId session;
+};
+struct WorkerSaidGoodbye {
+  SessionId session;
+};
+struct SessionClosed {
+  SessionId session;
+};
+// Its guardian's word: it is dead, and nothing of it runs any more.
+struct WorkerDeathReported {
+  std::string incarnation;
+  std::string cause;
+};
+
+// The outcome's head; what it carries waits beside the core under its position in `outcomes`.
+struct OutcomeHeader {
+  TaskRange tasks;
+  TaskStatus status = TaskStatus::kSucceeded;
+  Cause cause = Cause::kNone;
+  std::uint64_t busy_ns = 0;
+  bool culprit = false;
+};
+struct TasksFinished {
+  SessionId session;
+  std::uint64_t batch_sequence = 0;
+  AssignmentId assignment;
+  JobId job;
+  std::vector<OutcomeHeader> outcomes;
+};
+
+enum class HandBackReason : std::uint8_t { kRevoked, kDirectoryMissing, kLeaving };
+struct TasksHandedBack {
+  SessionId session;
+  AssignmentId assignment;
+  JobId job;
+  std::vector<TaskRange> ranges;
+  HandBackReason reason = HandBackReason::kRevoked;
+};
+
+struct WorkerDrainAsked {
+  RequestId request;
+  WorkerId worker;
+};
+struct WorkerStopAsked {
+  RequestId request;
+  WorkerId worker;
+};
+
+// Once after recovery, before anything else; and at the end of every turn of the loop, which is when work
+// is scheduled and leases are looked at.
+struct ServingStarted {};
+struct TimePassed {};
+
+using Event =
+    std::variant<JobSubmitted, JobCancelAsked, JobForgetAsked, WorkerConnected, WorkerSpoke,
+                 WorkerStartedDraining, WorkerSaidGoodbye, SessionClosed, WorkerDeathReported,
+                 TasksFinished, TasksHandedBack, WorkerDrainAsked, WorkerStopAsked, ServingStarted,
+                 TimePassed>;
+
+}  // namespace haul::coordinator

@@ -1,0 +1,81 @@
+#include "common/check.h"
+#include "coordinator/core/state.h"
+
+namespace haul::coordinator {
+namespace {
+
+void CheckJob(const State& state, const Job& job, const IntervalSet& assigned) {
+  if (job.is_ended()) {
+    HAUL_CHECK(job.facts.counts.total() == job.facts.spec.task_count);
+    HAUL_CHECK(job.assigned_tasks == 0 && !job.has_ready() && job.workers.empty());
+    return;
+  }
+  // Every task is in exactly one place.
+  HAUL_CHECK(job.facts.done.size() == job.facts.counts.total());
+  HAUL_CHECK(assigned.size() == job.assigned_tasks);
+  IntervalSet all = job.facts.done;
+  all.Add(job.ready);
+  all.Add(job.ready_alone);
+  all.Add(assigned);
+  const std::uint64_t parts = job.facts.done.size() + job.ready.size() + job.ready_alone.size() +
+                              assigned.size();
+  HAUL_CHECK(all.size() == parts);
+  HAUL_CHECK(parts == job.facts.spec.task_count);
+  HAUL_CHECK(all.First(parts) == (TaskRange{0, parts}));
+  HAUL_CHECK(state.ready_jobs().contains(job.id) == job.has_ready());
+  for (const auto& [task, charge] : job.facts.charges) HAUL_CHECK(!job.facts.done.Contains(task));
+}
+
+std::uint64_t CheckWorker(const State& state, const Worker& worker) {
+  std::uint64_t reserved = 0, tasks = 0, assignments = 0;
+  for (const auto& [key, lane] : worker.lanes) {
+    std::uint64_t outstanding = 0;
+    for (const AssignmentId id : lane.assignments) {
+      const Assignment* assignment = state.FindAssignment(id);
+      HAUL_CHECK(assignment != nullptr && assignment->worker == worker.id);
+      HAUL_CHECK(assignment->job == key.job && assignment->alone == key.alone);
+      outstanding += assignment->tasks.size();
+      ++assignments;
+    }
+    HAUL_CHECK(outstanding == lane.outstanding && outstanding > 0);
+    reserved += lane.running_width() * state.FindJob(key.job)->facts.spec.cpus_milli;
+    tasks += outstanding;
+  }
+  HAUL_CHECK(reserved == worker.reserved_milli && tasks == worker.assigned_tasks);
+  HAUL_CHECK(reserved <= worker.profile.cpus_milli || worker.overcommitted);
+  HAUL_CHECK(state.roomy_workers().contains(worker.id) ==
+             (worker.takes_work() && worker.free_milli() > 0));
+  return assignments;
+}
+
+}  // namespace
+
+void CheckInvariants(const State& state) {
+  absl::btree_map<JobId, IntervalSet> assigned;
+  for (const auto& [id, assignment] : state.assignments()) {
+    HAUL_CHECK(!assignment.tasks.empty());
+    IntervalSet& of_job = assigned[assignment.job];
+    for (const TaskRange& range : assignment.tasks.ranges()) {
+      const std::uint64_t added = of_job.Add(range);
+      HAUL_CHECK(added == range.count);  // one task, one assignment
+    }
+  }
+  std::uint64_t active = 0;
+  absl::btree_map<JobId, std::uint64_t> running;
+  std::uint64_t assignments = 0;
+  for (const auto& [id, worker] : state.workers()) {
+    assignments += CheckWorker(state, worker);
+    for (const auto& [key, lane] : worker.lanes) running[key.job] += lane.running_width();
+  }
+  HAUL_CHECK(assignments == state.assignments().size());
+  for (const auto& [id, job] : state.jobs()) {
+    if (!job.is_ended()) ++active;
+    CheckJob(state, job, assigned[id]);
+    HAUL_CHECK(running[id] == job.running_width);
+    const std::uint32_t limit = job.facts.spec.max_running;
+    HAUL_CHECK(limit == 0 || job.running_width <= limit || job.recovered);
+  }
+  HAUL_CHECK(active == state.active_jobs());
+}
+
+}  // namespace haul::coordinator

@@ -1,0 +1,235 @@
+// Records: decisions, with their ids and times inside. They are the only thing that changes the state
+// (State::Apply). Durable records go to the store and come back from it after a restart; applying one
+// never reads what only volatile records wrote, so recovery is Apply over what the store gives back.
+// Plain values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/ids.h"
+#include "common/interval_set.h"
+#include "common/outcome.h"
+
+namespace haul::coordinator {
+
+enum class WorkKind : std::uint8_t { kCommand = 1, kFunction = 2 };
+
+// What scheduling needs to know of a job. The rest (arguments, environment, …) is its template: opaque
+// bytes beside the core.
+struct JobSpec {
+  std::string name;
+  std::string owner;
+  std::string request_id;  // empty: none
+  std::string description; // the command line or call, cut short, for people
+  WorkKind kind = WorkKind::kCommand;
+  std::string function;  // for kFunction
+  std::string signature;
+  std::uint64_t task_count = 0;
+  std::int32_t priority = 0;      // higher first
+  std::uint32_t cpus_milli = 1000;
+  std::uint32_t max_running = 0;  // 0: no limit
+  std::uint32_t max_attempts = 1;
+  bool is_volatile = false;
+  std::uint64_t input_bytes = 0;  // of all tasks
+  InputSetId input_set;           // none for an array
+
+  friend bool operator==(const JobSpec&, const JobSpec&) = default;
+};
+
+enum class JobState : std::uint8_t {
+  kQueued = 1,
+  kRunning = 2,
+  kSucceeded = 3,
+  kFailed = 4,
+  kCancelled = 5,
+};
+constexpr bool IsEnded(JobState state) { return state >= JobState::kSucceeded; }
+
+// Tasks by terminal status.
+struct TaskCounts {
+  std::uint64_t succeeded = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t lost = 0;
+
+  std::uint64_t total() const { return succeeded + failed + cancelled + lost; }
+  std::uint64_t& Of(TaskStatus status);
+  friend bool operator==(const TaskCounts&, const TaskCounts&) = default;
+};
+
+// ---- durable ----
+
+struct JobAccepted {
+  JobId job;
+  JobSpec spec;
+  std::int64_t unix_us = 0;
+};
+
+// Tasks of one job ended for good. `payload` says where the loop finds the outcome itself (results,
+// outputs, times), by position in the event that brought it; kNoPayload where there is nothing but this.
+struct OutcomeRecorded {
+  static constexpr std::uint32_t kNoPayload = ~0u;
+
+  JobId job;
+  TaskRange tasks;
+  TaskStatus status = TaskStatus::kSucceeded;
+  Cause cause = Cause::kNone;
+  std::string message;  // for outcomes without payload
+  WorkerId worker;
+  std::int64_t unix_us = 0;
+  std::uint32_t payload = kNoPayload;
+};
+
+// A start of this task that it may have failed by itself was charged to it; totals, not increments.
+struct AttemptsCharged {
+  JobId job;
+  TaskIndex task = 0;
+  std::uint32_t attempts = 0;  // ended by the task itself and to be retried
+  std::uint32_t crashes = 0;   // took its executor down, alone or as the proven culprit
+  bool run_alone = false;      // the next start is in an executor of its own
+  // Whose start it was. What this assignment, or an earlier one, still says of the task after a restart is
+  // said twice.
+  AssignmentId assignment;
+};
+
+struct JobCancelRequested {
+  JobId job;
+  std::string by;
+  std::int64_t unix_us = 0;
+};
+
+struct JobEnded {
+  JobId job;
+  JobState state = JobState::kSucceeded;
+  TaskCounts counts;
+  std::int64_t unix_us = 0;
+};
+
+struct JobForgotten {
+  JobId job;
+};
+
+struct WorkerJoined {
+  WorkerId worker;
+  std::string name;
+  std::string incarnation;
+  std::string host;
+  std::int64_t unix_us = 0;
+};
+
+struct WorkerLeft {
+  WorkerId worker;
+  std::string reason;
+  std::int64_t unix_us = 0;
+};
+
+// ---- volatile ----
+
+struct ServedFunction {
+  std::string name;
+  std::string signature;
+  std::string library;
+  friend auto operator<=>(const ServedFunction&, const ServedFunction&) = default;
+};
+
+// What a worker says of itself.
+struct WorkerProfile {
+  std::string name;
+  std::string incarnation;
+  std::string host;
+  std::uint32_t pid = 0;
+  std::uint64_t cpus_milli = 0;
+  std::uint32_t processes = 0;
+  std::uint32_t threads = 0;
+  std::string version;
+  std::vector<ServedFunction> functions;
+};
+
+struct WorkerAttached {
+  WorkerId worker;
+  SessionId session;
+  WorkerProfile profile;
+  bool draining = false;
+};
+struct WorkerDetached {  // its connection is gone; its lease still runs
+  WorkerId worker;
+};
+struct WorkerHeard {
+  WorkerId worker;
+  std::int64_t monotonic_us = 0;
+  std::int64_t unix_us = 0;
+};
+struct WorkerDraining {
+  WorkerId worker;
+};
+struct WorkerDeparting {  // told to end now
+  WorkerId worker;
+};
+struct WorkerRefusedJob {  // it has not the job's directory
+  WorkerId worker;
+  JobId job;
+};
+struct AssignmentOpened {
+  AssignmentId id;
+  JobId job;
+  WorkerId worker;
+  IntervalSet tasks;  // one range, unless adopted
+  std::uint32_t width = 1;
+  bool alone = false;
+};
+// The assignment no longer owns these tasks; what has no outcome becomes ready again.
+struct AssignmentReduced {
+  AssignmentId id;
+  IntervalSet tasks;
+};
+struct RevokeAsked {
+  AssignmentId id;
+};
+struct RevokeAnswered {
+  AssignmentId id;
+};
+// Tasks of this job took so long; folded into its mean.
+struct TasksMeasured {
+  JobId job;
+  WorkerId worker;
+  std::uint64_t count = 0;
+  std::uint64_t busy_ns = 0;
+};
+// The job is first in line and fits no free room; since when.
+struct JobBlocked {
+  JobId job;
+  std::int64_t since_us = 0;  // 0: no longer
+};
+// Serving starts: jobs and workers that came from the store wait for each other.
+struct AdoptionBegan {};
+struct AdoptionEnded {};
+// An assignment of this job waits for that durable record.
+struct JobRestsOn {
+  JobId job;
+  std::uint64_t sequence = 0;
+};
+// What is sent to this worker waits for that durable record, as its welcome does: the welcome comes first,
+// and work only when its membership is on the disk.
+struct WorkerRestsOn {
+  WorkerId worker;
+  std::uint64_t sequence = 0;
+};
+// A job joins those that run: it has no claim to what they used before it came.
+struct JobCaughtUp {
+  JobId job;
+  std::uint64_t virtual_us = 0;
+};
+struct LanesFed {};  // scheduling has looked at every hungry lane
+
+using DurableRecord = std::variant<JobAccepted, OutcomeRecorded, AttemptsCharged, JobCancelRequested,
+                                   JobEnded, JobForgotten, WorkerJoined, WorkerLeft>;
+using VolatileRecord =
+    std::variant<WorkerAttached, WorkerDetached, WorkerHeard, WorkerDraining, WorkerDeparting,
+                 WorkerRefusedJob, AssignmentOpened, AssignmentReduced, RevokeAsked, RevokeAnswered,
+                 TasksMeasured, JobBlocked, AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn,
+                 JobCaughtUp, LanesFed>;
+
+}  // namespace haul::coordinator

@@ -1,0 +1,341 @@
+#include "coordinator/core/schedule.h"
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include "absl/container/btree_map.h"
+#include "absl/strings/str_cat.h"
+
+namespace haul::coordinator {
+namespace {
+
+// A job that wants more, with what this pass has already promised it.
+struct Candidate {
+  const Job* job = nullptr;
+  std::uint64_t ready = 0;
+  std::uint64_t ready_alone = 0;
+  std::uint64_t running = 0;
+
+  std::uint32_t cpus_milli() const { return job->facts.spec.cpus_milli; }
+  std::uint64_t reserved() const { return running * cpus_milli(); }
+  // How many more may run at once, by what there is and by --max-running.
+  std::uint64_t Wants() const {
+    const std::uint64_t limit = job->facts.spec.max_running == 0
+                                    ? std::numeric_limits<std::uint64_t>::max()
+                                    : job->facts.spec.max_running;
+    return running >= limit ? 0 : std::min(ready + ready_alone, limit - running);
+  }
+  auto Order() const {
+    return std::make_tuple(-static_cast<std::int64_t>(job->facts.spec.priority), reserved(),
+                           job->virtual_us, job->id);
+  }
+};
+
+// Whether `other` should have what `mine` holds: it comes first, or has less and is behind.
+bool Outranks(const Candidate& other, const Job& mine, std::uint64_t my_reserved) {
+  if (other.job->id == mine.id) return false;
+  const std::int32_t priority = mine.facts.spec.priority;
+  if (other.job->facts.spec.priority != priority) {
+    return other.job->facts.spec.priority > priority;
+  }
+  const std::uint64_t would_have = other.reserved() + other.cpus_milli();
+  return would_have < my_reserved ||
+         (would_have == my_reserved && other.job->virtual_us < mine.virtual_us);
+}
+
+class Pass {
+ public:
+  Pass(const State& state, const ScheduleOptions& options, Now now)
+      : state_(state), options_(options), now_(now) {}
+
+  Plan Run() {
+    for (const JobId id : state_.ready_jobs()) {
+      const Job& job = *state_.FindJob(id);
+      if (state_.WaitsForAdoption(job)) continue;
+      candidates_.push_back({.job = &job,
+                             .ready = job.ready.size(),
+                             .ready_alone = job.ready_alone.size(),
+                             .running = job.running_width});
+    }
+    for (const WorkerId id : state_.roomy_workers()) {
+      room_.emplace(id, state_.FindWorker(id)->free_milli());
+    }
+    FillRoom();
+    FeedLanes();
+    AskBackForIdle();
+    return std::move(plan_);
+  }
+
+ private:
+  // Gives free room to jobs, the least served first.
+  void FillRoom() {
+    const auto later = [](const Candidate& a, const Candidate& b) { return a.Order() > b.Order(); };
+    std::make_heap(candidates_.begin(), candidates_.end(), later);
+    auto end = candidates_.end();
+    while (end != candidates_.begin() && !room_.empty()) {
+      std::pop_heap(candidates_.begin(), end, later);
+      Candidate& best = *std::prev(end);
+      const std::size_t others = static_cast<std::size_t>(end - candidates_.begin()) - 1;
+      if (best.Wants() > 0 && Place(best, others)) {
+        std::push_heap(candidates_.begin(), end, later);
+      } else {
+        if (best.Wants() > 0) OnNoRoom(*best.job);
+        --end;
+      }
+    }
+    // Where every cpu is taken for good, by lanes that are kept filled, the first in line is blocked too.
+    while (end != candidates_.begin() && !has_blocked_) {
+      std::pop_heap(candidates_.begin(), end, later);
+      const Candidate& first = *--end;
+      if (first.Wants() == 0) continue;
+      if (first.running > 0) break;
+      OnNoRoom(*first.job);
+    }
+  }
+
+  // One grant of room at one worker. False where nothing fits.
+  bool Place(Candidate& candidate, std::size_t others) {
+    const Job& job = *candidate.job;
+    const std::uint32_t cpus = candidate.cpus_milli();
+    const Worker* chosen = nullptr;
+    std::uint64_t chosen_room = 0;
+    std::uint64_t fitting = 0;
+    for (const auto& [id, room] : room_) {
+      if (room < cpus) continue;
+      const Worker& worker = *state_.FindWorker(id);
+      if (!IsEligible(worker, job)) continue;
+      ++fitting;
+      if (chosen == nullptr || room > chosen_room) {
+        chosen = &worker;
+        chosen_room = room;
+      }
+    }
+    if (chosen == nullptr) return false;
+    const bool alone = candidate.ready_alone > 0;
+    std::uint64_t slots = chosen_room / cpus;
+    if (others > 0) slots = std::max<std::uint64_t>(1, slots / (2 * others + 2));
+    // Few tasks are spread over the workers rather than put on one.
+    const std::uint64_t share = (candidate.Wants() + fitting - 1) / fitting;
+    slots = alone ? 1 : std::min({slots, share, candidate.Wants(), kMaxWidth});
+    if (alone) {
+      --candidate.ready_alone;
+    } else {
+      candidate.ready -= slots;
+    }
+    candidate.running += slots;
+    granted_[{chosen->id, LaneKey{job.id, alone}}] += slots;
+    newly_running_[job.id] += slots;
+    auto room = room_.find(chosen->id);
+    room->second -= slots * cpus;
+    if (room->second == 0) room_.erase(room);
+    if (job.blocked_since_us != 0 && unblocked_.insert(job.id).second) {
+      plan_.blocked.push_back({job.id, 0});
+    }
+    return true;
+  }
+
+  // The first in line that fits nowhere: after a while a worker that could run it is kept free for it.
+  void OnNoRoom(const Job& job) {
+    if (has_blocked_ || unblocked_.contains(job.id)) return;
+    const Worker* best = nullptr;
+    for (const auto& [id, worker] : state_.workers()) {
+      if (!worker.takes_work() || !IsEligible(worker, job)) continue;
+      if (best == nullptr || worker.free_milli() > best->free_milli()) best = &worker;
+    }
+    if (best == nullptr) return;  // nobody ever: that keeps no room from others
+    has_blocked_ = true;
+    if (job.blocked_since_us == 0) {
+      plan_.blocked.push_back({job.id, now_.monotonic_us});
+    } else if (now_.monotonic_us - job.blocked_since_us >= options_.reserve_after_ms * 1000) {
+      reserved_worker_ = best->id;
+      reserved_job_ = job.id;
+      room_.erase(best->id);
+    }
+  }
+
+  // Turns grants into tasks, and tops up lanes that run low.
+  void FeedLanes() {
+    for (const auto& [place, slots] : granted_) {
+      const Worker& worker = *state_.FindWorker(place.first);
+      const auto lane = worker.lanes.find(place.second);
+      const std::uint64_t running =
+          lane == worker.lanes.end() ? 0 : lane->second.running_width();
+      const std::uint64_t outstanding =
+          lane == worker.lanes.end() ? 0 : lane->second.outstanding;
+      FeedLane(place.first, place.second, running + slots, outstanding, slots);
+    }
+    for (const auto& place : state_.hungry_lanes()) {
+      if (granted_.contains(place) || place.second.alone) continue;
+      const Worker& worker = *state_.FindWorker(place.first);
+      const Job& job = *state_.FindJob(place.second.job);
+      if (!IsEligible(worker, job) || job.ready.empty() || state_.WaitsForAdoption(job)) continue;
+      const Lane& lane = worker.lanes.find(place.second)->second;
+      const auto width = static_cast<std::uint32_t>(lane.running_width());
+      if (lane.backlog() > BacklogTarget(job, width, options_) / 2) continue;
+      if (IsDenied(worker, job)) continue;
+      FeedLane(place.first, place.second, width, lane.outstanding, 0);
+    }
+  }
+
+  bool IsDenied(const Worker& worker, const Job& job) const {
+    if (worker.id == reserved_worker_ && job.id != reserved_job_) return true;
+    return std::any_of(candidates_.begin(), candidates_.end(), [&](const Candidate& other) {
+      return other.Wants() > 0 && Outranks(other, job, job.reserved_milli()) &&
+             IsEligible(worker, *other.job);
+    });
+  }
+
+  void FeedLane(WorkerId worker, const LaneKey& key, std::uint64_t width,
+                std::uint64_t outstanding, std::uint64_t at_least) {
+    const Job& job = *state_.FindJob(key.job);
+    std::uint64_t& taken = taken_[key];
+    const std::uint64_t all = key.alone ? job.ready_alone.size() : job.ready.size();
+    const std::uint64_t left = all - std::min(all, taken);
+    std::uint64_t count = at_least;
+    if (!key.alone) {
+      const auto lane_width = static_cast<std::uint32_t>(width);
+      std::uint64_t backlog = BacklogTarget(job, lane_width, options_);
+      if (state_.workers().size() > 1) {
+        backlog = std::min(backlog, left * width / (2 * RunningAfter(job)));
+      }
+      const std::uint64_t target = width + backlog;
+      if (target > outstanding) count = std::max(count, target - outstanding);
+    }
+    count = std::min(count, left);
+    if (count == 0) return;
+    taken += count;
+    plan_.feeds.push_back({.worker = worker,
+                           .job = job.id,
+                           .alone = key.alone,
+                           .width = static_cast<std::uint32_t>(width),
+                           .count = count});
+  }
+
+  // With what this pass gave it. Never 0 for a job of which a lane is fed.
+  std::uint64_t RunningAfter(const Job& job) const {
+    const auto granted = newly_running_.find(job.id);
+    return job.running_width + (granted == newly_running_.end() ? 0 : granted->second);
+  }
+
+  // A worker with room and nothing to do gets part of what waits elsewhere.
+  void AskBackForIdle() {
+    for (const auto& [idle_id, room] : room_) {
+      const Worker& idle = *state_.FindWorker(idle_id);
+      const Lane* best = nullptr;
+      std::int64_t best_ns = options_.revoke_above_ms * 1'000'000;
+      for (const auto& [worker_id, key] : state_.backlogged_lanes()) {
+        const Worker& worker = *state_.FindWorker(worker_id);
+        const Job& job = *state_.FindJob(key.job);
+        if (worker_id == idle_id || !worker.connected() || job.has_ready() || job.facts.cancel ||
+            room < job.facts.spec.cpus_milli || !MayRunMore(job) || !IsEligible(idle, job)) {
+          continue;
+        }
+        const Lane& lane = worker.lanes.find(key)->second;
+        const auto backlog_ns = static_cast<std::int64_t>(lane.backlog() * job.mean_task_ns /
+                                                          std::max(lane.width, 1u));
+        if (backlog_ns <= best_ns || LastAssignment(lane).revoke_asked ||
+            asked_.contains(LastAssignment(lane).id)) {
+          continue;
+        }
+        best = &lane;
+        best_ns = backlog_ns;
+      }
+      if (best == nullptr) continue;
+      asked_.insert(LastAssignment(*best).id);
+      plan_.ask_back.push_back({LastAssignment(*best).id, (best->backlog() + 1) / 2});
+    }
+  }
+
+  // Otherwise what comes back could only go where it was.
+  bool MayRunMore(const Job& job) const {
+    const std::uint32_t limit = job.facts.spec.max_running;
+    return (limit == 0 || job.running_width < limit) && !state_.WaitsForAdoption(job);
+  }
+
+  const Assignment& LastAssignment(const Lane& lane) const {
+    return *state_.FindAssignment(*lane.assignments.rbegin());
+  }
+
+  static constexpr std::uint64_t kMaxWidth = 65'535;
+
+  const State& state_;
+  const ScheduleOptions& options_;
+  const Now now_;
+  Plan plan_;
+  std::vector<Candidate> candidates_;
+  absl::btree_map<WorkerId, std::uint64_t> room_;  // free cpus in thousandths, where there are any
+  absl::btree_map<std::pair<WorkerId, LaneKey>, std::uint64_t> granted_;
+  absl::btree_map<JobId, std::uint64_t> newly_running_;
+  absl::btree_map<LaneKey, std::uint64_t> taken_;
+  absl::btree_set<AssignmentId> asked_;
+  absl::btree_set<JobId> unblocked_;
+  bool has_blocked_ = false;
+  WorkerId reserved_worker_;
+  JobId reserved_job_;
+};
+
+bool Serves(const WorkerProfile& profile, const JobSpec& spec) {
+  if (spec.kind == WorkKind::kCommand) return true;
+  return std::any_of(profile.functions.begin(), profile.functions.end(),
+                     [&](const ServedFunction& function) {
+                       return function.name == spec.function && function.signature == spec.signature;
+                     });
+}
+
+}  // namespace
+
+Plan Schedule(const State& state, const ScheduleOptions& options, Now now) {
+  return Pass(state, options, now).Run();
+}
+
+std::uint64_t BacklogTarget(const Job& job, std::uint32_t width, const ScheduleOptions& options) {
+  if (job.mean_task_ns == 0) return 0;
+  const auto target_ns = static_cast<std::uint64_t>(options.backlog_target_ms) * 1'000'000 * width;
+  std::uint64_t tasks = (target_ns + job.mean_task_ns / 2) / job.mean_task_ns;
+  tasks = std::min(tasks, options.max_backlog_tasks);
+  const std::uint64_t mean_bytes = job.facts.spec.input_bytes / job.facts.spec.task_count;
+  if (mean_bytes > 0) tasks = std::min(tasks, options.max_backlog_input_bytes / mean_bytes);
+  return tasks;
+}
+
+bool IsEligible(const Worker& worker, const Job& job) {
+  return worker.takes_work() && worker.profile.cpus_milli >= job.facts.spec.cpus_milli &&
+         !job.refused_by.contains(worker.id) && Serves(worker.profile, job.facts.spec);
+}
+
+std::string WaitingReason(const State& state, const Job& job) {
+  if (job.is_ended() || !job.has_ready()) return "";
+  if (state.WaitsForAdoption(job)) {
+    return "the coordinator restarted and waits for the workers it knew";
+  }
+  const JobSpec& spec = job.facts.spec;
+  if (spec.max_running > 0 && job.running_width >= spec.max_running) {
+    return absl::StrCat("as many run as --max-running allows: ", spec.max_running);
+  }
+  std::uint64_t takes_work = 0, serves = 0, has_directory = 0, fits = 0, largest_milli = 0;
+  for (const auto& [id, worker] : state.workers()) {
+    if (!worker.takes_work()) continue;
+    ++takes_work;
+    if (!Serves(worker.profile, spec)) continue;
+    ++serves;
+    if (job.refused_by.contains(id)) continue;
+    ++has_directory;
+    largest_milli = std::max(largest_milli, worker.profile.cpus_milli);
+    if (worker.profile.cpus_milli >= spec.cpus_milli) ++fits;
+  }
+  if (takes_work == 0) return "no worker is connected that takes work";
+  if (serves == 0) {
+    return absl::StrCat("no worker serves the function ", spec.function, " ", spec.signature);
+  }
+  if (has_directory == 0) return "no worker has the job's directory";
+  if (fits == 0) {
+    return absl::StrCat("a task asks for ", spec.cpus_milli, " thousandths of a cpu, and no worker has more than ",
+                        largest_milli);
+  }
+  if (job.assigned_tasks > 0) return "";
+  return "other jobs come first: all cpus of the workers that could run it are taken";
+}
+
+}  // namespace haul::coordinator

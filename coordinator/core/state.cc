@@ -1,0 +1,398 @@
+#include "coordinator/core/state.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+
+namespace haul::coordinator {
+
+std::uint64_t& TaskCounts::Of(TaskStatus status) {
+  switch (status) {
+    case TaskStatus::kSucceeded: return succeeded;
+    case TaskStatus::kFailed: return failed;
+    case TaskStatus::kCancelled: return cancelled;
+    case TaskStatus::kLost: return lost;
+    case TaskStatus::kCrashed: break;
+  }
+  HAUL_CHECK(!"a crash is not terminal");
+  return lost;
+}
+
+JobState Job::state() const {
+  if (facts.ended) return *facts.ended;
+  return started || assigned_tasks > 0 || facts.done_count() > 0 ? JobState::kRunning
+                                                                 : JobState::kQueued;
+}
+
+Charge Job::ChargeOf(TaskIndex task) const {
+  const auto it = facts.charges.find(task);
+  return it == facts.charges.end() ? Charge{} : it->second;
+}
+
+void State::Apply(const DurableRecord& record) {
+  std::visit([this](const auto& r) { On(r); }, record);
+}
+
+void State::Apply(const VolatileRecord& record) {
+  std::visit([this](const auto& r) { On(r); }, record);
+}
+
+const Job* State::FindJob(JobId id) const {
+  const auto it = jobs_.find(id);
+  return it == jobs_.end() ? nullptr : &it->second;
+}
+
+const Worker* State::FindWorker(WorkerId id) const {
+  const auto it = workers_.find(id);
+  return it == workers_.end() ? nullptr : &it->second;
+}
+
+const Worker* State::FindWorker(SessionId session) const {
+  const auto it = sessions_.find(session);
+  return it == sessions_.end() ? nullptr : FindWorker(it->second);
+}
+
+const Worker* State::FindIncarnation(const std::string& incarnation) const {
+  const auto it = incarnations_.find(incarnation);
+  return it == incarnations_.end() ? nullptr : FindWorker(it->second);
+}
+
+const Assignment* State::FindAssignment(AssignmentId id) const {
+  const auto it = assignments_.find(id);
+  return it == assignments_.end() ? nullptr : &it->second;
+}
+
+const Job* State::FindRequest(const std::string& owner, const std::string& request_id) const {
+  const auto it = requests_.find({owner, request_id});
+  return it == requests_.end() ? nullptr : FindJob(it->second);
+}
+
+const Job* State::NewestJob() const { return FindJob(newest_job_); }
+
+Job& State::MutableJob(JobId id) {
+  const auto it = jobs_.find(id);
+  HAUL_CHECK(it != jobs_.end());
+  return it->second;
+}
+
+Worker& State::MutableWorker(WorkerId id) {
+  const auto it = workers_.find(id);
+  HAUL_CHECK(it != workers_.end());
+  return it->second;
+}
+
+void State::IndexJob(const Job& job) {
+  if (!job.is_ended() && job.has_ready()) {
+    ready_jobs_.insert(job.id);
+  } else {
+    ready_jobs_.erase(job.id);
+  }
+}
+
+void State::IndexWorker(const Worker& worker) {
+  if (worker.takes_work() && worker.free_milli() > 0) {
+    roomy_workers_.insert(worker.id);
+  } else {
+    roomy_workers_.erase(worker.id);
+  }
+}
+
+// ---- durable ----
+
+void State::On(const JobAccepted& record) {
+  HAUL_CHECK(!jobs_.contains(record.job));
+  Job& job = jobs_[record.job];
+  job.id = record.job;
+  job.facts.spec = record.spec;
+  job.facts.accepted_unix_us = record.unix_us;
+  job.ready.Add({0, record.spec.task_count});
+  if (!record.spec.request_id.empty()) {
+    requests_[{record.spec.owner, record.spec.request_id}] = record.job;
+  }
+  ++active_jobs_;
+  newest_job_ = record.job;
+  IndexJob(job);
+}
+
+void State::On(const OutcomeRecorded& record) {
+  Job& job = MutableJob(record.job);
+  HAUL_CHECK(!job.is_ended());
+  HAUL_CHECK(record.tasks.end() <= job.facts.spec.task_count);
+  const std::uint64_t added = job.facts.done.Add(record.tasks);
+  HAUL_CHECK(added == record.tasks.count);  // I2: a task has at most one terminal outcome
+  job.facts.counts.Of(record.status) += record.tasks.count;
+  job.ready.Remove(record.tasks);
+  job.ready_alone.Remove(record.tasks);
+  auto it = job.facts.charges.lower_bound(record.tasks.first);
+  while (it != job.facts.charges.end() && it->first < record.tasks.end()) {
+    it = job.facts.charges.erase(it);
+  }
+  IndexJob(job);
+}
+
+void State::On(const AttemptsCharged& record) {
+  Job& job = MutableJob(record.job);
+  job.facts.charges[record.task] = {record.attempts, record.crashes, record.run_alone,
+                                    record.assignment};
+  ++job.facts.retried;
+  if (record.run_alone && job.ready.Remove({record.task, 1}) == 1) {
+    job.ready_alone.Add({record.task, 1});
+  }
+}
+
+void State::On(const JobCancelRequested& record) {
+  Job& job = MutableJob(record.job);
+  if (!job.facts.cancel) job.facts.cancel = record;
+}
+
+void State::On(const JobEnded& record) {
+  Job& job = MutableJob(record.job);
+  HAUL_CHECK(!job.is_ended());
+  job.facts.ended = record.state;
+  job.facts.ended_unix_us = record.unix_us;
+  job.facts.counts = record.counts;
+  // From here on the job is its counts; which task ended how is in the store.
+  job.facts.done = {};
+  job.facts.charges.clear();
+  job.ready = {};
+  job.ready_alone = {};
+  --active_jobs_;
+  IndexJob(job);
+}
+
+void State::On(const JobForgotten& record) {
+  const Job& job = MutableJob(record.job);
+  HAUL_CHECK(job.is_ended());
+  requests_.erase({job.facts.spec.owner, job.facts.spec.request_id});
+  jobs_.erase(record.job);
+  if (newest_job_ == record.job) {
+    newest_job_ = {};
+    std::int64_t newest_unix_us = 0;
+    for (const auto& [id, other] : jobs_) {
+      if (other.facts.accepted_unix_us >= newest_unix_us) {
+        newest_unix_us = other.facts.accepted_unix_us;
+        newest_job_ = id;
+      }
+    }
+  }
+}
+
+void State::On(const WorkerJoined& record) {
+  HAUL_CHECK(!workers_.contains(record.worker));
+  Worker& worker = workers_[record.worker];
+  worker.id = record.worker;
+  worker.facts = record;
+  incarnations_[record.incarnation] = record.worker;
+}
+
+void State::On(const WorkerLeft& record) {
+  Worker& worker = MutableWorker(record.worker);
+  HAUL_CHECK(worker.assigned_tasks == 0);
+  if (worker.connected()) {
+    CountFunctions(worker, -1);
+    sessions_.erase(worker.session);
+  }
+  incarnations_.erase(worker.facts.incarnation);
+  roomy_workers_.erase(worker.id);
+  awaited_.erase(worker.id);
+  workers_.erase(record.worker);
+}
+
+// ---- volatile ----
+
+void State::CountFunctions(const Worker& worker, int by) {
+  for (const ServedFunction& function : worker.profile.functions) {
+    const auto it = functions_.try_emplace(function, 0).first;
+    it->second = static_cast<std::uint32_t>(static_cast<int>(it->second) + by);
+    if (it->second == 0) functions_.erase(it);
+  }
+}
+
+void State::On(const WorkerAttached& record) {
+  Worker& worker = MutableWorker(record.worker);
+  HAUL_CHECK(!worker.connected());
+  worker.session = record.session;
+  worker.profile = record.profile;
+  worker.draining = worker.draining || record.draining;
+  worker.overcommitted = worker.reserved_milli > worker.profile.cpus_milli;
+  sessions_[record.session] = record.worker;
+  awaited_.erase(record.worker);
+  CountFunctions(worker, 1);
+  IndexWorker(worker);
+}
+
+void State::On(const WorkerDetached& record) {
+  Worker& worker = MutableWorker(record.worker);
+  HAUL_CHECK(worker.connected());
+  CountFunctions(worker, -1);
+  sessions_.erase(worker.session);
+  worker.session = {};
+  IndexWorker(worker);
+}
+
+void State::On(const WorkerHeard& record) {
+  Worker& worker = MutableWorker(record.worker);
+  worker.last_heard_us = record.monotonic_us;
+  worker.last_heard_unix_us = record.unix_us;
+}
+
+void State::On(const WorkerDraining& record) {
+  Worker& worker = MutableWorker(record.worker);
+  worker.draining = true;
+  IndexWorker(worker);
+}
+
+void State::On(const WorkerDeparting& record) {
+  Worker& worker = MutableWorker(record.worker);
+  worker.departing = true;
+  IndexWorker(worker);
+}
+
+void State::On(const WorkerRefusedJob& record) {
+  MutableJob(record.job).refused_by.insert(record.worker);
+}
+
+void State::ChangeLane(Worker& worker, Job& job, const Assignment& assignment,
+                       std::int64_t tasks) {
+  const LaneKey key{job.id, assignment.alone};
+  Lane& lane = worker.lanes[key];
+  const std::uint64_t before = lane.running_width();
+  const auto change = static_cast<std::uint64_t>(tasks);  // two's complement: adds or takes
+  lane.outstanding += change;
+  if (assignment.tasks.empty()) {
+    lane.assignments.erase(assignment.id);
+  } else {
+    lane.assignments.insert(assignment.id);
+  }
+  if (tasks > 0) {
+    lane.width = assignment.alone ? static_cast<std::uint32_t>(lane.outstanding) : assignment.width;
+  }
+  const std::uint64_t after = lane.running_width();
+  job.assigned_tasks += change;
+  job.running_width += after - before;
+  worker.assigned_tasks += change;
+  worker.reserved_milli += (after - before) * job.facts.spec.cpus_milli;
+  if (worker.reserved_milli <= worker.profile.cpus_milli) worker.overcommitted = false;
+
+  const std::pair<WorkerId, LaneKey> place{worker.id, key};
+  if (tasks < 0) hungry_.insert(place);
+  if (lane.backlog() > 0) {
+    backlogged_.insert(place);
+  } else {
+    backlogged_.erase(place);
+  }
+  if (lane.outstanding == 0) {
+    worker.lanes.erase(key);
+    hungry_.erase(place);
+  }
+  const bool holds_some = worker.lanes.contains({job.id, false}) || worker.lanes.contains({job.id, true});
+  if (holds_some) {
+    job.workers.insert(worker.id);
+  } else {
+    job.workers.erase(worker.id);
+  }
+  IndexWorker(worker);
+}
+
+void State::On(const AssignmentOpened& record) {
+  HAUL_CHECK(!assignments_.contains(record.id));
+  HAUL_CHECK(!record.tasks.empty());
+  Job& job = MutableJob(record.job);
+  Worker& worker = MutableWorker(record.worker);
+  Assignment& assignment = assignments_[record.id];
+  assignment = {.id = record.id,
+                .job = record.job,
+                .worker = record.worker,
+                .width = record.width,
+                .tasks = record.tasks,
+                .alone = record.alone};
+  for (const TaskRange& range : record.tasks.ranges()) {
+    const std::uint64_t taken = job.ready.Remove(range) + job.ready_alone.Remove(range);
+    HAUL_CHECK(taken == range.count);  // an assignment takes only what nobody else owns
+  }
+  job.started = true;
+  ChangeLane(worker, job, assignment, static_cast<std::int64_t>(record.tasks.size()));
+  if (worker.reserved_milli > worker.profile.cpus_milli) worker.overcommitted = true;
+  IndexJob(job);
+}
+
+void State::Requeue(Job& job, const IntervalSet& tasks) {
+  job.ready.Add(tasks);
+  for (const TaskRange& range : tasks.ranges()) {
+    auto it = job.facts.charges.lower_bound(range.first);
+    for (; it != job.facts.charges.end() && it->first < range.end(); ++it) {
+      if (!it->second.run_alone) continue;
+      job.ready.Remove({it->first, 1});
+      job.ready_alone.Add({it->first, 1});
+    }
+  }
+  IndexJob(job);
+}
+
+void State::On(const AssignmentReduced& record) {
+  const auto it = assignments_.find(record.id);
+  HAUL_CHECK(it != assignments_.end());
+  Assignment& assignment = it->second;
+  Job& job = MutableJob(assignment.job);
+  Worker& worker = MutableWorker(assignment.worker);
+  for (const TaskRange& range : record.tasks.ranges()) {
+    const std::uint64_t removed = assignment.tasks.Remove(range);
+    HAUL_CHECK(removed == range.count);
+  }
+  IntervalSet undone = record.tasks;
+  undone.Remove(job.facts.done.Intersection(record.tasks));
+  worker.ended_tasks += record.tasks.size() - undone.size();
+  if (undone.size() < record.tasks.size()) {
+    worker.lanes.find(LaneKey{job.id, assignment.alone})->second.ran_some = true;
+  }
+  ChangeLane(worker, job, assignment, -static_cast<std::int64_t>(record.tasks.size()));
+  if (!undone.empty()) Requeue(job, undone);
+  if (assignment.tasks.empty()) assignments_.erase(it);
+}
+
+void State::On(const RevokeAsked& record) {
+  const auto it = assignments_.find(record.id);
+  HAUL_CHECK(it != assignments_.end());
+  it->second.revoke_asked = true;
+}
+
+void State::On(const RevokeAnswered& record) {
+  const auto it = assignments_.find(record.id);
+  if (it != assignments_.end()) it->second.revoke_asked = false;
+}
+
+void State::On(const TasksMeasured& record) {
+  Job& job = MutableJob(record.job);
+  const std::uint64_t mean_ns = std::max<std::uint64_t>(1, record.busy_ns / record.count);
+  job.mean_task_ns = job.mean_task_ns == 0 ? mean_ns : (job.mean_task_ns + mean_ns + 1) / 2;
+  job.virtual_us += record.busy_ns / 1000 * job.facts.spec.cpus_milli / 1000;
+}
+
+void State::On(const JobBlocked& record) { MutableJob(record.job).blocked_since_us = record.since_us; }
+
+void State::On(const AdoptionEnded&) {
+  adopting_ = false;
+  awaited_.clear();
+}
+
+void State::On(const AdoptionBegan&) {
+  for (auto& [id, job] : jobs_) job.recovered = !job.is_ended();
+  for (const auto& [id, worker] : workers_) awaited_.insert(id);
+  adopting_ = !awaited_.empty();
+}
+
+void State::On(const JobRestsOn& record) { MutableJob(record.job).rests_on = record.sequence; }
+
+void State::On(const WorkerRestsOn& record) {
+  MutableWorker(record.worker).rests_on = record.sequence;
+}
+
+void State::On(const JobCaughtUp& record) {
+  Job& job = MutableJob(record.job);
+  job.virtual_us = std::max(job.virtual_us, record.virtual_us);
+}
+
+void State::On(const LanesFed&) { hungry_.clear(); }
+
+}  // namespace haul::coordinator

@@ -1,0 +1,212 @@
+// What the coordinator knows. Only Apply changes it. Owned by Core and so by the loop thread; everything
+// iterated is ordered, so that no hash or pointer decides anything.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "common/ids.h"
+#include "common/interval_set.h"
+#include "coordinator/core/effects.h"
+#include "coordinator/core/records.h"
+
+namespace haul::coordinator {
+
+// What was charged to a task; most tasks have none.
+struct Charge {
+  std::uint32_t attempts = 0;
+  std::uint32_t crashes = 0;
+  bool run_alone = false;
+  AssignmentId assignment;  // whose start was charged last
+  friend bool operator==(const Charge&, const Charge&) = default;
+};
+
+// The durable half of a job: a function of its durable records alone.
+struct JobFacts {
+  JobSpec spec;
+  std::int64_t accepted_unix_us = 0;
+  TaskCounts counts;
+  IntervalSet done;  // emptied when the job ends
+  absl::btree_map<TaskIndex, Charge> charges;
+  std::uint64_t retried = 0;
+  std::optional<JobCancelRequested> cancel;
+  std::optional<JobState> ended;
+  std::int64_t ended_unix_us = 0;
+
+  std::uint64_t done_count() const { return counts.total(); }
+};
+
+struct Job {
+  JobId id;
+  JobFacts facts;
+
+  // Volatile from here on.
+  IntervalSet ready;        // neither done nor assigned
+  IntervalSet ready_alone;  // likewise, and each is to run in an executor of its own
+  RecordSequence rests_on = 0;           // an assignment waits for this record
+  std::uint64_t assigned_tasks = 0;      // with workers, running or backlog
+  std::uint64_t running_width = 0;       // how many may be running now
+  std::uint64_t mean_task_ns = 0;        // 0: nothing measured yet
+  std::uint64_t virtual_us = 0;          // cpu time used, comparable among jobs of one priority
+  std::int64_t blocked_since_us = 0;
+  bool started = false;
+  bool recovered = false;                // came from the store: waits for adoption
+  absl::btree_set<WorkerId> workers;     // that hold some of it
+  absl::btree_set<WorkerId> refused_by;  // that do not have its directory
+
+  bool is_ended() const { return facts.ended.has_value(); }
+  bool has_ready() const { return !ready.empty() || !ready_alone.empty(); }
+  std::uint64_t reserved_milli() const { return running_width * facts.spec.cpus_milli; }
+  JobState state() const;
+  Charge ChargeOf(TaskIndex task) const;
+};
+
+// The assignments of one job at one worker, which share a width. Tasks to run alone have a lane of their own.
+struct Lane {
+  std::uint32_t width = 0;
+  std::uint64_t outstanding = 0;  // tasks without outcome
+  absl::btree_set<AssignmentId> assignments;
+  bool ran_some = false;          // since it is there: the worker does not refuse the job
+
+  // How many may be running: what is reserved.
+  std::uint64_t running_width() const { return outstanding < width ? outstanding : width; }
+  std::uint64_t backlog() const { return outstanding - running_width(); }
+};
+struct LaneKey {
+  JobId job;
+  bool alone = false;
+  friend auto operator<=>(const LaneKey&, const LaneKey&) = default;
+};
+
+struct Worker {
+  WorkerId id;
+  WorkerJoined facts;  // durable
+
+  // Volatile from here on. A worker known from the store has no session until it comes back.
+  SessionId session;
+  WorkerProfile profile;
+  RecordSequence rests_on = 0;  // what is sent to it waits for this record
+  std::int64_t last_heard_us = 0;
+  std::int64_t last_heard_unix_us = 0;
+  bool draining = false;
+  bool departing = false;
+  bool overcommitted = false;  // adopted more than fits now; until that is done
+  std::uint64_t reserved_milli = 0;
+  std::uint64_t assigned_tasks = 0;
+  std::uint64_t ended_tasks = 0;
+  absl::btree_map<LaneKey, Lane> lanes;
+
+  bool connected() const { return !session.is_none(); }
+  std::uint64_t free_milli() const {
+    return reserved_milli < profile.cpus_milli ? profile.cpus_milli - reserved_milli : 0;
+  }
+  bool takes_work() const { return connected() && !draining && !departing; }
+};
+
+struct Assignment {
+  AssignmentId id;
+  JobId job;
+  WorkerId worker;
+  std::uint32_t width = 1;
+  IntervalSet tasks;  // that it still owns
+  bool alone = false;
+  bool revoke_asked = false;
+};
+
+class State {
+ public:
+  void Apply(const DurableRecord& record);
+  void Apply(const VolatileRecord& record);
+
+  const absl::btree_map<JobId, Job>& jobs() const { return jobs_; }
+  const absl::btree_map<WorkerId, Worker>& workers() const { return workers_; }
+  const absl::btree_map<AssignmentId, Assignment>& assignments() const { return assignments_; }
+  // nullptr where there is none.
+  const Job* FindJob(JobId id) const;
+  const Worker* FindWorker(WorkerId id) const;
+  const Worker* FindWorker(SessionId session) const;
+  const Worker* FindIncarnation(const std::string& incarnation) const;
+  const Assignment* FindAssignment(AssignmentId id) const;
+  const Job* FindRequest(const std::string& owner, const std::string& request_id) const;
+  const Job* NewestJob() const;
+
+  // Jobs with ready tasks that have not ended, and workers that take work and have room: where
+  // scheduling looks. Lanes whose tasks got fewer since the last scheduling pass.
+  const absl::btree_set<JobId>& ready_jobs() const { return ready_jobs_; }
+  const absl::btree_set<WorkerId>& roomy_workers() const { return roomy_workers_; }
+  const absl::btree_set<std::pair<WorkerId, LaneKey>>& hungry_lanes() const { return hungry_; }
+  const absl::btree_set<std::pair<WorkerId, LaneKey>>& backlogged_lanes() const {
+    return backlogged_;
+  }
+  std::uint64_t active_jobs() const { return active_jobs_; }
+  // Workers known before the restart that have not come back; while there is one, recovered jobs wait.
+  const absl::btree_set<WorkerId>& awaited() const { return awaited_; }
+  bool adopting() const { return adopting_; }
+  bool WaitsForAdoption(const Job& job) const { return adopting_ && job.recovered; }
+  // Connected workers, by the functions they serve.
+  const absl::btree_map<ServedFunction, std::uint32_t>& functions() const { return functions_; }
+
+ private:
+  void On(const JobAccepted& record);
+  void On(const OutcomeRecorded& record);
+  void On(const AttemptsCharged& record);
+  void On(const JobCancelRequested& record);
+  void On(const JobEnded& record);
+  void On(const JobForgotten& record);
+  void On(const WorkerJoined& record);
+  void On(const WorkerLeft& record);
+  void On(const WorkerAttached& record);
+  void On(const WorkerDetached& record);
+  void On(const WorkerHeard& record);
+  void On(const WorkerDraining& record);
+  void On(const WorkerDeparting& record);
+  void On(const WorkerRefusedJob& record);
+  void On(const AssignmentOpened& record);
+  void On(const AssignmentReduced& record);
+  void On(const RevokeAsked& record);
+  void On(const RevokeAnswered& record);
+  void On(const TasksMeasured& record);
+  void On(const JobBlocked& record);
+  void On(const AdoptionBegan& record);
+  void On(const AdoptionEnded& record);
+  void On(const JobRestsOn& record);
+  void On(const WorkerRestsOn& record);
+  void On(const JobCaughtUp& record);
+  void On(const LanesFed& record);
+
+  Job& MutableJob(JobId id);
+  Worker& MutableWorker(WorkerId id);
+  // Adds to or takes from a lane, and everything that follows from its size.
+  void ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks);
+  void Requeue(Job& job, const IntervalSet& tasks);
+  void IndexJob(const Job& job);
+  void IndexWorker(const Worker& worker);
+  void CountFunctions(const Worker& worker, int by);
+
+  absl::btree_map<JobId, Job> jobs_;
+  absl::btree_map<WorkerId, Worker> workers_;
+  absl::btree_map<AssignmentId, Assignment> assignments_;
+  absl::btree_map<std::pair<std::string, std::string>, JobId> requests_;  // owner, request id
+  absl::btree_map<SessionId, WorkerId> sessions_;
+  absl::btree_map<std::string, WorkerId> incarnations_;
+  absl::btree_map<ServedFunction, std::uint32_t> functions_;
+  absl::btree_set<JobId> ready_jobs_;
+  absl::btree_set<WorkerId> roomy_workers_;
+  absl::btree_set<std::pair<WorkerId, LaneKey>> hungry_;
+  absl::btree_set<std::pair<WorkerId, LaneKey>> backlogged_;
+  absl::btree_set<WorkerId> awaited_;
+  bool adopting_ = false;
+  std::uint64_t active_jobs_ = 0;
+  JobId newest_job_;
+};
+
+// Ends the process, saying which, when the state contradicts itself. After every step in tests and in the
+// simulator; costs as much as there are runs.
+void CheckInvariants(const State& state);
+
+}  // namespace haul::coordinator

@@ -1,0 +1,465 @@
+#include "coordinator/loop/loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/time.h"
+
+namespace haul::coordinator {
+
+Loop::Loop(LoopOptions options, Store& store, Store& memory, Poller& poller)
+    : options_(std::move(options)),
+      store_(store),
+      memory_(memory),
+      poller_(poller),
+      input_cache_(options_.input_cache_bytes) {}
+
+Loop::~Loop() {
+  // The threads end before what they read from.
+  files_thread_.reset();
+  read_thread_.reset();
+  store_thread_.reset();
+}
+
+absl::StatusOr<std::unique_ptr<Loop>> Loop::Create(LoopOptions options, Store& store, Store& memory,
+                                                   Poller& poller) {
+  std::unique_ptr<Loop> loop(new Loop(std::move(options), store, memory, poller));
+  if (absl::Status status = loop->Recover(); !status.ok()) return status;
+  return loop;
+}
+
+absl::Status Loop::Recover() {
+  absl::StatusOr<Recovered> recovered = store_.Recover();
+  if (!recovered.ok()) return recovered.status();
+  if (absl::StatusOr<Recovered> empty = memory_.Recover(); !empty.ok()) return empty.status();
+  core_ = std::make_unique<Core>(options_.core, recovered->epoch);
+  core_->RecoverLastIds(recovered->last_job, recovered->last_worker);
+  last_input_set_ = recovered->last_input_set.value();
+  for (RecoveredJob& job : recovered->jobs) {
+    core_->Recover(job.record);
+    if (!job.job_template.empty()) {
+      templates_[job.record.job] = std::make_shared<const std::string>(std::move(job.job_template));
+    }
+  }
+  for (const DurableRecord& record : recovered->records) core_->Recover(record);
+  for (const WorkerJoined& worker : recovered->workers_once_known) {
+    workers_once_known_[worker.worker] = worker;
+  }
+
+  absl::StatusOr<std::unique_ptr<StoreReader>> reader = store_.NewReader();
+  if (!reader.ok()) return reader.status();
+  reader_ = *std::move(reader);
+  absl::StatusOr<std::unique_ptr<StoreReader>> memory_reader = memory_.NewReader();
+  if (!memory_reader.ok()) return memory_reader.status();
+  memory_reader_ = *std::move(memory_reader);
+
+  const auto wake = [this] { poller_.Wake(); };
+  store_thread_ = std::make_unique<StoreThread>(store_, wake);
+  read_thread_ = std::make_unique<SideThread>(wake);
+  files_thread_ = std::make_unique<SideThread>(wake);
+  Handle(ServingStarted{});
+  return absl::OkStatus();
+}
+
+// ---- turns ----
+
+absl::Status Loop::Run() {
+  while (!stopping_.load(std::memory_order_acquire)) {
+    poller_.Poll(ReadClocks().monotonic_us + options_.tick_ms * 1000);
+    if (absl::Status status = Turn(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+void Loop::Stop() {
+  stopping_.store(true, std::memory_order_release);
+  poller_.Wake();
+}
+
+absl::Status Loop::Turn() {
+  read_thread_->RunContinuations();
+  files_thread_->RunContinuations();
+  Handle(TimePassed{});
+  CommitTurn();
+  Release();
+  if (absl::Status status = store_thread_->failure(); !status.ok()) {
+    return absl::Status(status.code(), absl::StrCat("the store cannot commit, so nothing more can be "
+                                                    "promised: ",
+                                                    status.message()));
+  }
+  return memory_failure_;
+}
+
+namespace {
+
+// What an outcome of one task costs in memory without results, for jobs whose outcomes come one by one.
+constexpr std::size_t kOutcomeBytes = 400;
+
+}  // namespace
+
+absl::Status Loop::CheckRoom(const JobSpec& spec) const {
+  if (!spec.is_volatile || !options_.volatile_room || spec.kind != WorkKind::kCommand) {
+    return absl::OkStatus();
+  }
+  const std::size_t room = options_.volatile_room();
+  if (spec.task_count <= room / kOutcomeBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("volatile: the outcomes of ", spec.task_count, " tasks do not fit into the ", room,
+                   " bytes that are left for volatile jobs; submit it without --volatile"));
+}
+
+void Loop::KeepWithinRoom(TasksFinished& event, Payload& payload) const {
+  const Job* job = core_->state().FindJob(event.job);
+  if (job == nullptr || !job->facts.spec.is_volatile || !options_.volatile_room) return;
+  std::size_t room = options_.volatile_room();
+  for (std::size_t i = 0; i < payload.outcomes.size(); ++i) {
+    Outcome& outcome = payload.outcomes[i];
+    const std::size_t bytes = ByteCount(outcome) - sizeof(Outcome);
+    if (bytes == 0 || bytes <= room) {
+      room -= bytes;
+      continue;
+    }
+    event.outcomes[i].status = TaskStatus::kFailed;
+    event.outcomes[i].cause = Cause::kOutputLimit;
+    outcome.results = {};
+    outcome.error_output.clear();
+    outcome.message = "the memory for results of volatile jobs is full";
+  }
+}
+
+void Loop::Handle(Event event, Payload payload) {
+  if (auto* finished = std::get_if<TasksFinished>(&event)) KeepWithinRoom(*finished, payload);
+  Take(core_->Step(event, ReadClocks()), &payload);
+}
+
+void Loop::Take(StepResult result, Payload* payload) {
+  for (const StepResult::Durable& durable : result.records) {
+    OnRecord(durable.record, payload);
+    (durable.is_volatile ? memory_writes_ : writes_).push_back(ToWrite(durable.record, payload));
+  }
+  if (!memory_writes_.empty()) {
+    // Memory does not fail half-way: what is too much was refused before the core heard of it.
+    if (absl::Status status = memory_.Commit(memory_writes_); !status.ok()) memory_failure_ = status;
+    memory_writes_.clear();
+  }
+  for (Effect& effect : result.effects) Queue(std::move(effect));
+}
+
+// Payloads are moved out: an outcome is recorded at most once.
+Write Loop::ToWrite(const DurableRecord& record, Payload* payload) const {
+  if (const auto* accepted = std::get_if<JobAccepted>(&record)) {
+    return AddJob{*accepted, payload->job_template};
+  }
+  if (const auto* recorded = std::get_if<OutcomeRecorded>(&record)) {
+    Outcome outcome;
+    if (recorded->payload != OutcomeRecorded::kNoPayload) {
+      Outcome& given = payload->outcomes[recorded->payload];
+      outcome = given.tasks == recorded->tasks ? std::move(given) : given;
+    } else {
+      outcome.finished_unix_us = recorded->unix_us;
+    }
+    outcome.tasks = recorded->tasks;
+    outcome.status = recorded->status;
+    outcome.cause = recorded->cause;
+    if (!recorded->message.empty()) outcome.message = recorded->message;
+    outcome.worker = recorded->worker;
+    return AddOutcome{recorded->job, std::move(outcome)};
+  }
+  return std::visit(
+      [](const auto& other) -> Write {
+        using Record = std::decay_t<decltype(other)>;
+        if constexpr (std::is_same_v<Record, JobAccepted> ||
+                      std::is_same_v<Record, OutcomeRecorded>) {
+          HAUL_CHECK(!"handled above");
+          return JobForgotten{};
+        } else {
+          return other;
+        }
+      },
+      record);
+}
+
+void Loop::OnRecord(const DurableRecord& record, Payload* payload) {
+  if (const auto* accepted = std::get_if<JobAccepted>(&record)) {
+    templates_[accepted->job] = std::make_shared<const std::string>(payload->job_template);
+  } else if (const auto* ended = std::get_if<JobEnded>(&record)) {
+    templates_.erase(ended->job);
+    const InputSetId inputs = core_->state().FindJob(ended->job)->facts.spec.input_set;
+    if (!inputs.is_none()) input_cache_.Drop(inputs);
+  } else if (const auto* joined = std::get_if<WorkerJoined>(&record)) {
+    workers_once_known_[joined->worker] = *joined;
+  }
+}
+
+void Loop::CommitTurn() {
+  if (writes_.empty()) return;
+  store_thread_->Commit(std::exchange(writes_, {}), core_->last_sequence());
+}
+
+void Loop::Release() {
+  const RecordSequence committed = store_thread_->committed();
+  // What runs may queue more.
+  while (!due_.empty() || (!waiting_.empty() && waiting_.begin()->first <= committed)) {
+    for (const std::function<void()>& fn : std::exchange(due_, {})) fn();
+    while (!waiting_.empty() && waiting_.begin()->first <= committed) {
+      const auto node = waiting_.extract(waiting_.begin());
+      node.mapped()();
+    }
+  }
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    SessionQueue& queue = (it++)->second;  // a port that closes takes its queue away
+    if (!queue.items.empty()) Flush(queue);
+  }
+  if (!when_relieved_.empty() && !Congested()) {
+    for (const std::function<void()>& fn : std::exchange(when_relieved_, {})) fn();
+  }
+}
+
+// ---- effects ----
+
+namespace {
+
+// The session that an effect speaks to; none for answers and notifications.
+SessionId SessionOf(const Effect& effect) {
+  return std::visit(
+      [](const auto& what) -> SessionId {
+        if constexpr (requires { what.session; }) {
+          return what.session;
+        } else {
+          return {};
+        }
+      },
+      effect.what);
+}
+
+}  // namespace
+
+void Loop::Queue(Effect effect) {
+  if (const SessionId session = SessionOf(effect); !session.is_none()) {
+    return AddToSession(session, std::move(effect));
+  }
+  const RecordSequence rests_on = effect.rests_on;
+  std::function<void()> carry_out = std::visit(
+      [this](auto& what) -> std::function<void()> {
+        using What = std::decay_t<decltype(what)>;
+        if constexpr (std::is_same_v<What, AnswerError>) {
+          return [this, what] { Answered(what.request, what.status); };
+        } else if constexpr (std::is_same_v<What, NotifyJob>) {
+          return [this, what] { Notify(what); };
+        } else if constexpr (requires { what.request; }) {
+          return [this, what] {
+            Answered(what.request, std::variant<AnswerSubmit, AnswerJob, AnswerWorker>(what));
+          };
+        } else {
+          HAUL_CHECK(!"an effect for a session");
+          return {};
+        }
+      },
+      effect.what);
+  waiting_.emplace(rests_on, std::move(carry_out));
+}
+
+void Loop::AddToSession(SessionId session, Effect effect) {
+  const auto it = sessions_.find(session);
+  if (it == sessions_.end()) return;  // gone; its worker is told anew when it comes back
+  SessionQueue& queue = it->second;
+  // Acknowledgements that wait for the same commit are one.
+  if (!queue.items.empty()) {
+    auto* last = std::get_if<SendDurable>(&queue.items.back().effect.what);
+    const auto* now = std::get_if<SendDurable>(&effect.what);
+    if (last != nullptr && now != nullptr) {
+      last->through = now->through;
+      queue.items.back().effect.rests_on = effect.rests_on;
+      return;
+    }
+  }
+  queue.items.push_back({.number = ++queue.last_number, .effect = std::move(effect)});
+  FetchInputs(queue, queue.items.back());
+}
+
+void Loop::FetchInputs(SessionQueue& queue, SessionQueue::Item& item) {
+  const auto* send = std::get_if<SendAssignment>(&item.effect.what);
+  if (send == nullptr) return;
+  if (send->with_spec) item.job_template = templates_.at(send->job);
+  const JobSpec& spec = core_->state().FindJob(send->job)->facts.spec;
+  if (spec.input_set.is_none()) return;
+  if (std::optional<PackedBytes> cached = input_cache_.Find(spec.input_set, send->tasks)) {
+    item.inputs = *std::move(cached);
+    return;
+  }
+  if (spec.is_volatile) {
+    absl::StatusOr<PackedBytes> inputs = memory_reader_->ReadInputs(spec.input_set, send->tasks);
+    HAUL_CHECK(inputs.ok());
+    item.inputs = *std::move(inputs);
+    return;
+  }
+  item.inputs_ready = false;
+  const bool taken = read_thread_->TryRun(
+      [this, set = spec.input_set, tasks = send->tasks, session = queue.id,
+       number = item.number]() -> SideThread::Continuation {
+        return [this, session, number, inputs = reader_->ReadInputs(set, tasks)]() mutable {
+          // Inputs that were acknowledged and cannot be read mean a broken database.
+          HAUL_CHECK(inputs.ok());
+          const auto it = sessions_.find(session);
+          if (it == sessions_.end()) return;
+          for (SessionQueue::Item& waiting : it->second.items) {
+            if (waiting.number != number) continue;
+            waiting.inputs = *std::move(inputs);
+            waiting.inputs_ready = true;
+            return;
+          }
+        };
+      });
+  HAUL_CHECK(taken);  // bounded by assignments, which are bounded by workers and their backlog
+}
+
+void Loop::Flush(SessionQueue& queue) {
+  const RecordSequence committed = store_thread_->committed();
+  SessionPort* const port = queue.port;
+  while (!queue.items.empty() && queue.items.front().inputs_ready &&
+         queue.items.front().effect.rests_on <= committed) {
+    const SessionQueue::Item item = std::move(queue.items.front());
+    queue.items.pop_front();
+    const auto& what = item.effect.what;
+    if (const auto* assignment = std::get_if<SendAssignment>(&what)) {
+      port->Assign(*assignment, item.job_template.get(), item.inputs);
+    } else if (const auto* durable = std::get_if<SendDurable>(&what)) {
+      port->Durable(durable->through);
+    } else if (const auto* welcome = std::get_if<SendWelcome>(&what)) {
+      port->Welcome(*welcome);
+    } else if (const auto* revoke = std::get_if<SendRevoke>(&what)) {
+      port->Revoke(*revoke);
+    } else if (const auto* cancel = std::get_if<SendCancel>(&what)) {
+      port->Cancel(*cancel);
+    } else if (std::holds_alternative<SendDrain>(what)) {
+      port->Drain();
+    } else if (std::holds_alternative<SendStop>(what)) {
+      port->Stop();
+    } else if (std::holds_alternative<SendDepart>(what)) {
+      port->Depart();
+    } else if (const auto* close = std::get_if<CloseSession>(&what)) {
+      const absl::Status status = close->status;
+      sessions_.erase(queue.id);  // `queue` is gone from here on
+      return port->Close(status);
+    }
+  }
+}
+
+void Loop::Answered(RequestId request, const Answer& answer) {
+  const auto node = requests_.extract(request);
+  if (node.empty()) return;
+  node.mapped()(answer);
+}
+
+void Loop::Notify(const NotifyJob& notify) {
+  if (notify.forgotten && on_forgotten_) on_forgotten_(notify.job);
+  const auto watches = watches_.find(notify.job);
+  if (watches == watches_.end()) return;
+  const std::map<WatchId, std::function<void()>> to_run = watches->second;  // they may unwatch
+  for (const auto& [id, fn] : to_run) fn();
+}
+
+// ---- for the rpc rooms ----
+
+RequestId Loop::NewRequest(AnswerCallback callback) {
+  const RequestId id(++last_request_);
+  requests_.emplace(id, std::move(callback));
+  return id;
+}
+
+void Loop::WhenDurable(std::function<void()> fn) {
+  waiting_.emplace(core_->last_sequence(), std::move(fn));
+}
+
+SessionId Loop::OpenSession(SessionPort* port) {
+  const SessionId id(++last_session_);
+  SessionQueue& queue = sessions_[id];
+  queue.id = id;
+  queue.port = port;
+  return id;
+}
+
+void Loop::SessionEnded(SessionId session) {
+  if (sessions_.erase(session) == 0) return;
+  Handle(SessionClosed{session});
+}
+
+absl::Status Loop::StageInputs(InputSetId set, bool is_volatile, TaskIndex first,
+                               PackedBytes values) {
+  if (is_volatile) return memory_.Commit({AppendInputs{set, first, std::move(values)}});
+  input_cache_.Add(set, first, values);
+  writes_.push_back(AppendInputs{set, first, std::move(values)});
+  return absl::OkStatus();
+}
+
+void Loop::DropInputs(InputSetId set, bool is_volatile) {
+  if (is_volatile) {
+    const absl::Status dropped = memory_.Commit({::haul::coordinator::DropInputs{set}});
+    if (!dropped.ok()) memory_failure_ = dropped;
+    return;
+  }
+  input_cache_.Drop(set);
+  writes_.push_back(::haul::coordinator::DropInputs{set});
+}
+
+void Loop::ReadOutcomes(const OutcomeQuery& query, PageCallback done) {
+  const Job* job = core_->state().FindJob(query.job);
+  if (job == nullptr) {
+    due_.push_back([done = std::move(done)] { done(absl::NotFoundError("the job was forgotten")); });
+    return;
+  }
+  if (job->facts.spec.is_volatile) {
+    due_.push_back([this, query, done = std::move(done)] {
+      done(memory_reader_->ReadOutcomes(query));
+    });
+    return;
+  }
+  const bool taken = read_thread_->TryRun([this, query, done]() -> SideThread::Continuation {
+    return [done, page = reader_->ReadOutcomes(query)]() mutable { done(std::move(page)); };
+  });
+  if (!taken) {
+    due_.push_back([done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
+  }
+}
+
+void Loop::ReadTemplate(JobId id, std::function<void(absl::StatusOr<std::string>)> done) {
+  if (const auto it = templates_.find(id); it != templates_.end()) {
+    return WhenDurable([done = std::move(done), text = *it->second] { done(text); });
+  }
+  const Job* job = core_->state().FindJob(id);
+  if (job != nullptr && job->facts.spec.is_volatile) {
+    return WhenDurable([this, id, done = std::move(done)] { done(memory_reader_->ReadTemplate(id)); });
+  }
+  const bool taken = read_thread_->TryRun([this, id, done]() -> SideThread::Continuation {
+    return [done, text = reader_->ReadTemplate(id)]() mutable { done(std::move(text)); };
+  });
+  if (!taken) {
+    due_.push_back([done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
+  }
+}
+
+Loop::WatchId Loop::Watch(JobId job, std::function<void()> fn) {
+  watches_[job].emplace(++last_watch_, std::move(fn));
+  return last_watch_;
+}
+
+void Loop::Unwatch(JobId job, WatchId watch) {
+  const auto it = watches_.find(job);
+  if (it == watches_.end()) return;
+  it->second.erase(watch);
+  if (it->second.empty()) watches_.erase(it);
+}
+
+const WorkerJoined* Loop::WorkerOnceKnown(WorkerId id) const {
+  const auto it = workers_once_known_.find(id);
+  return it == workers_once_known_.end() ? nullptr : &it->second;
+}
+
+void Loop::WhenRelieved(std::function<void()> fn) {
+  if (!Congested()) return fn();
+  when_relieved_.push_back(std::move(fn));
+}
+
+}  // namespace haul::coordinator

@@ -1,0 +1,330 @@
+#include "coordinator/loop/loop.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "common/time.h"
+#include "coordinator/store/memory_store.h"
+
+namespace haul::coordinator {
+namespace {
+
+// Hands the loop what a test posts to it, one closure a poll.
+class FakePoller final : public Poller {
+ public:
+  void Post(std::function<void()> fn) {
+    const std::lock_guard lock(mutex_);
+    posted_.push_back(std::move(fn));
+    changed_.notify_all();
+  }
+  void Poll(std::int64_t) override {
+    std::function<void()> fn;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, std::chrono::milliseconds(5), [&] { return woken_ || !posted_.empty(); });
+      woken_ = false;
+      if (posted_.empty()) return;
+      fn = std::move(posted_.front());
+      posted_.pop_front();
+    }
+    fn();
+  }
+  void Wake() override {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> posted_;
+  bool woken_ = false;
+};
+
+// A durable store whose commits wait for the test, or fail.
+class GatedStore final : public Store {
+ public:
+  absl::StatusOr<Recovered> Recover() override { return store_.Recover(); }
+  absl::Status Commit(const std::vector<Write>& writes) override {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return open_; });
+    if (!failure_.ok()) return failure_;
+    return store_.Commit(writes);
+  }
+  absl::StatusOr<std::unique_ptr<StoreReader>> NewReader() override { return store_.NewReader(); }
+
+  void Set(bool open, absl::Status failure = absl::OkStatus()) {
+    const std::lock_guard lock(mutex_);
+    open_ = open;
+    failure_ = std::move(failure);
+    changed_.notify_all();
+  }
+
+ private:
+  MemoryStore store_{1 << 30};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = true;
+  absl::Status failure_;
+};
+
+struct RecordingPort final : public SessionPort {
+  void Welcome(const SendWelcome&) override { said.push_back("welcome"); }
+  void Assign(const SendAssignment& assignment, const std::string* job_template,
+              const PackedBytes& values) override {
+    said.push_back("assign");
+    assignments.push_back(assignment);
+    templates.push_back(job_template == nullptr ? "" : *job_template);
+    inputs.push_back(values);
+  }
+  void Revoke(const SendRevoke&) override { said.push_back("revoke"); }
+  void Cancel(const SendCancel&) override { said.push_back("cancel"); }
+  void Durable(std::uint64_t through) override {
+    said.push_back("durable");
+    durable_through = through;
+  }
+  void Drain() override { said.push_back("drain"); }
+  void Stop() override { said.push_back("stop"); }
+  void Depart() override { said.push_back("depart"); }
+  void Close(const absl::Status&) override { said.push_back("close"); }
+
+  std::vector<std::string> said;
+  std::vector<SendAssignment> assignments;
+  std::vector<std::string> templates;
+  std::vector<PackedBytes> inputs;
+  std::uint64_t durable_through = 0;
+};
+
+class LoopTest : public testing::Test {
+ protected:
+  void SetUp() override { Start({}); }
+  void TearDown() override { End(); }
+
+  void Start(LoopOptions options) {
+    auto loop = Loop::Create(options, store_, memory_, poller_);
+    ASSERT_TRUE(loop.ok()) << loop.status();
+    loop_ = *std::move(loop);
+    thread_ = std::thread([this] { result_ = loop_->Run(); });
+  }
+  void End() {
+    if (loop_ == nullptr) return;
+    store_.Set(true);
+    loop_->Stop();
+    thread_.join();
+    loop_.reset();
+  }
+
+  // Runs `fn` on the loop thread and gives what it gives.
+  template <typename Fn>
+  auto OnLoop(Fn fn) {
+    std::optional<decltype(fn())> result;
+    std::mutex mutex;
+    std::condition_variable done;
+    poller_.Post([&] {
+      auto value = fn();
+      const std::lock_guard lock(mutex);
+      result = std::move(value);
+      done.notify_all();
+    });
+    std::unique_lock lock(mutex);
+    done.wait(lock, [&] { return result.has_value(); });
+    return *std::move(result);
+  }
+  // Waits for a condition of the loop thread.
+  template <typename Condition>
+  void Await(Condition condition) {
+    while (!OnLoop(condition)) std::this_thread::yield();
+  }
+
+  JobSpec Commands(std::uint64_t tasks, bool is_volatile = false) {
+    return {.owner = "me", .task_count = tasks, .is_volatile = is_volatile};
+  }
+  // The place where the answer will be.
+  std::shared_ptr<std::optional<Answer>> Submit(JobSpec spec, std::string job_template = "spec") {
+    auto place = std::make_shared<std::optional<Answer>>();
+    OnLoop([&] {
+      const RequestId request = loop_->NewRequest([place](const Answer& answer) { *place = answer; });
+      loop_->Handle(JobSubmitted{request, spec}, {.job_template = job_template});
+      return true;
+    });
+    return place;
+  }
+  JobId AcceptedJob(const std::shared_ptr<std::optional<Answer>>& place) {
+    Await([&] { return place->has_value(); });
+    return std::get<AnswerSubmit>((*place)->value()).job;
+  }
+  SessionId Connect(RecordingPort& port) {
+    return OnLoop([&] {
+      const SessionId session = loop_->OpenSession(&port);
+      loop_->Handle(WorkerConnected{.session = session,
+                                    .profile = {.name = "w", .incarnation = "i", .cpus_milli = 2000}});
+      return session;
+    });
+  }
+
+  FakePoller poller_;
+  GatedStore store_;
+  MemoryStore memory_{1 << 30};
+  std::unique_ptr<Loop> loop_;
+  std::thread thread_;
+  absl::Status result_;
+};
+
+TEST_F(LoopTest, SubmitIsAnsweredOnlyWhenItIsCommitted) {
+  store_.Set(false);
+  const auto answer = Submit(Commands(3));
+  for (int turn = 0; turn < 20; ++turn) {
+    ASSERT_FALSE(OnLoop([&] { return answer->has_value(); }));
+  }
+  store_.Set(true);
+  EXPECT_EQ(AcceptedJob(answer), JobId(1));
+}
+
+TEST_F(LoopTest, VolatileJobsDoNotWaitForTheDisk) {
+  RecordingPort port;
+  Connect(port);
+  Await([&] { return port.said.size() == 1; });  // the welcome, which rests on the membership
+  store_.Set(false);
+  const auto answer = Submit(Commands(2, true));
+  AcceptedJob(answer);
+  Await([&] { return port.assignments.size() == 1; });
+  EXPECT_EQ(port.templates[0], "spec");
+}
+
+TEST_F(LoopTest, NothingIsSentToAWorkerBeforeTheJobIsCommitted) {
+  RecordingPort port;
+  Connect(port);
+  Await([&] { return port.said.size() == 1; });
+  store_.Set(false);
+  Submit(Commands(2));
+  for (int turn = 0; turn < 20; ++turn) ASSERT_EQ(OnLoop([&] { return port.said.size(); }), 1u);
+  store_.Set(true);
+  Await([&] { return port.said.size() == 2; });
+  EXPECT_EQ(port.said, (std::vector<std::string>{"welcome", "assign"}));
+}
+
+TEST_F(LoopTest, OutcomesAreAcknowledgedAndReadableWhenTheyAreCommitted) {
+  RecordingPort port;
+  const SessionId session = Connect(port);
+  const JobId job = AcceptedJob(Submit(Commands(2)));
+  Await([&] { return port.assignments.size() == 1; });
+  store_.Set(false);
+  int notified = 0;
+  OnLoop([&] {
+    loop_->Watch(job, [&] { ++notified; });
+    Outcome outcome;
+    outcome.tasks = {0, 2};
+    outcome.results.Append("a");
+    outcome.results.Append("bb");
+    TasksFinished event{.session = session,
+                        .batch_sequence = 7,
+                        .assignment = port.assignments[0].id,
+                        .job = job,
+                        .outcomes = {{.tasks = {0, 2}, .busy_ns = 1000}}};
+    loop_->Handle(event, {.outcomes = {std::move(outcome)}});
+    return true;
+  });
+  for (int turn = 0; turn < 20; ++turn) {
+    ASSERT_EQ(OnLoop([&] { return port.durable_through; }), 0u);
+    ASSERT_EQ(OnLoop([&] { return notified; }), 0);
+  }
+  store_.Set(true);
+  Await([&] { return port.durable_through == 7 && notified > 0; });
+  std::optional<OutcomePage> page;
+  OnLoop([&] {
+    loop_->ReadOutcomes({.job = job}, [&](absl::StatusOr<OutcomePage> read) { page = *std::move(read); });
+    return true;
+  });
+  Await([&] { return page.has_value(); });
+  ASSERT_EQ(page->entries.size(), 1u);
+  EXPECT_EQ(page->entries[0].outcome.results[1], "bb");
+  EXPECT_TRUE(OnLoop([&] { return loop_->core().state().FindJob(job)->is_ended(); }));
+}
+
+TEST_F(LoopTest, AResultThatDoesNotFitInMemoryFailsItsTaskAndSaysSo) {
+  End();
+  Start({.volatile_room = [] { return std::size_t{100}; }});
+  RecordingPort port;
+  const SessionId session = Connect(port);
+  JobSpec spec = Commands(1, true);
+  EXPECT_EQ(OnLoop([&] { return loop_->CheckRoom(spec); }).code(), absl::StatusCode::kResourceExhausted);
+  const JobId job = AcceptedJob(Submit(spec));
+  Await([&] { return port.assignments.size() == 1; });
+  OnLoop([&] {
+    Outcome outcome;
+    outcome.tasks = {0, 1};
+    outcome.results.Append(std::string(1000, 'x'));
+    loop_->Handle(TasksFinished{.session = session,
+                                .batch_sequence = 1,
+                                .assignment = port.assignments[0].id,
+                                .job = job,
+                                .outcomes = {{.tasks = {0, 1}}}},
+                  {.outcomes = {std::move(outcome)}});
+    return true;
+  });
+  EXPECT_EQ(OnLoop([&] { return loop_->core().state().FindJob(job)->facts.counts.failed; }), 1u);
+}
+
+TEST_F(LoopTest, InputsComeFromTheStoreWhenTheCacheHasLostThem) {
+  End();
+  Start({.input_cache_bytes = 0});
+  const JobId job = AcceptedJob([&] {
+    JobSpec spec = Commands(2);
+    spec.input_set = OnLoop([&] {
+      const InputSetId set = loop_->NewInputSet();
+      PackedBytes values;
+      values.Append("one");
+      values.Append("two");
+      EXPECT_TRUE(loop_->StageInputs(set, false, 0, values).ok());
+      return set;
+    });
+    return Submit(spec);
+  }());
+  RecordingPort port;
+  Connect(port);
+  Await([&] { return port.assignments.size() == 1; });
+  EXPECT_EQ(port.assignments[0].job, job);
+  ASSERT_EQ(port.inputs[0].count(), 2u);
+  EXPECT_EQ(port.inputs[0][1], "two");
+}
+
+TEST_F(LoopTest, AFailedCommitEndsTheLoopAndAnswersNothing) {
+  store_.Set(false);
+  const auto answer = Submit(Commands(1));
+  store_.Set(true, absl::ResourceExhaustedError("database or disk is full"));
+  thread_.join();
+  EXPECT_EQ(result_.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(result_.message().find("disk is full"), absl::string_view::npos);
+  EXPECT_FALSE(answer->has_value());
+  loop_.reset();
+}
+
+TEST_F(LoopTest, WhatWaitsForTheStoreIsBoundedByNotReading) {
+  End();
+  Start({.store_backlog_bytes = 1000});
+  store_.Set(false);
+  OnLoop([&] {
+    PackedBytes values;
+    values.Append(std::string(5000, 'x'));
+    return loop_->StageInputs(loop_->NewInputSet(), false, 0, values).ok();
+  });
+  Await([&] { return loop_->Congested(); });
+  bool relieved = false;
+  OnLoop([&] {
+    loop_->WhenRelieved([&] { relieved = true; });
+    return true;
+  });
+  EXPECT_FALSE(OnLoop([&] { return relieved; }));
+  store_.Set(true);
+  Await([&] { return relieved; });
+}
+
+}  // namespace
+}  // namespace haul::coordinator

@@ -1,0 +1,31 @@
+// What is to be sent to one worker, in the order in which it was decided: an effect leaves when the record
+// it rests on is durable and the inputs it carries are at hand, and never before the one ahead of it.
+// Loop thread.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "common/packed_bytes.h"
+#include "coordinator/core/effects.h"
+#include "coordinator/loop/ports.h"
+
+namespace haul::coordinator {
+
+struct SessionQueue {
+  struct Item {
+    std::uint64_t number = 0;
+    Effect effect;
+    bool inputs_ready = true;
+    PackedBytes inputs;
+    std::shared_ptr<const std::string> job_template;
+  };
+
+  SessionId id;
+  SessionPort* port = nullptr;
+  std::deque<Item> items;
+  std::uint64_t last_number = 0;
+};
+
+}  // namespace haul::coordinator

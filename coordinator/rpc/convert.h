@@ -1,0 +1,42 @@
+// Between the wire's jobs, workers and sessions and the core's. What comes from outside is checked here:
+// every refusal names the field, the value and the limit. No gRPC. Any thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/core/core.h"
+#include "coordinator/core/events.h"
+#include "coordinator/store/store.h"
+#include "haul/v1/cluster.pb.h"
+#include "haul/v1/common.pb.h"
+#include "haul/v1/jobs.pb.h"
+#include "haul/v1/session.pb.h"
+
+namespace haul::coordinator {
+
+struct Limits {
+  std::size_t argument_bytes = 128 << 10;  // arguments and environment of a task, and one input value
+  std::size_t name_bytes = 256;
+};
+
+// The scheduling half of a spec, checked; the whole spec is its template. Without counts of inputs.
+absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits);
+// After all inputs came: their number is the number of tasks, unless the job is an array.
+absl::Status CheckTaskCount(const v1::JobSpec& spec, std::uint64_t input_count);
+// The command line or call, for people; at most 200 bytes of UTF-8.
+std::string Describe(const v1::JobSpec& spec);
+
+absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello, const Limits& limits);
+// Outcomes move into `payload`, their heads into the event.
+absl::StatusOr<TasksFinished> ToCore(SessionId session, v1::OutcomeBatch&& batch,
+                                     std::vector<Outcome>* payload);
+absl::StatusOr<TasksHandedBack> ToCore(SessionId session, const v1::HandedBack& handed_back);
+
+// The job as it is now; the spec without command, which is in the template.
+v1::JobStatus ToWire(const State& state, const Job& job);
+v1::WorkerStatus ToWire(const State& state, const Worker& worker, bool with_assignments);
+
+}  // namespace haul::coordinator

@@ -1,0 +1,136 @@
+#include "coordinator/rpc/follow_call.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/time.h"
+#include "common/wire/convert.h"
+#include "coordinator/rpc/convert.h"
+#include "coordinator/rpc/selector.h"
+
+namespace haul::coordinator {
+namespace {
+
+constexpr std::int64_t kStatusIntervalUs = 100'000;
+
+}  // namespace
+
+void FollowCall::Start(Loop& loop, Call::Pointer call) {
+  const absl::StatusOr<const Job*> job = FindJob(loop.core().state(), call->request().job());
+  if (!job.ok()) return call->Finish(job.status());
+  const std::shared_ptr<FollowCall> follow(new FollowCall(loop, call, (*job)->id));
+  follow->watch_ = loop.Watch(follow->job_, [follow] {
+    follow->news_ = true;
+    follow->Pump();
+  });
+  follow->watching_ = true;
+  call->set_on_done([follow] { follow->Finish(absl::CancelledError("the client is gone")); });
+  follow->busy_ = true;
+  loop.WhenDurable([follow] {
+    follow->busy_ = false;
+    v1::FollowReply first;
+    first.set_cursor(follow->query_.cursor);
+    follow->AddStatus(first);
+    follow->Write(std::move(first), false);
+  });
+}
+
+FollowCall::FollowCall(Loop& loop, Call::Pointer call, JobId job)
+    : loop_(loop), call_(std::move(call)), job_(job) {
+  const v1::FollowRequest& request = call_->request();
+  query_.job = job;
+  query_.in_order = request.in_order();
+  query_.cursor = request.cursor();
+  query_.unsuccessful_only = request.unsuccessful_only();
+  query_.with_payload = request.with_payload();
+  if (request.count() > 0) query_.only = {request.first(), request.count()};
+  if (query_.in_order && query_.cursor < query_.only.first && request.count() > 0) {
+    query_.cursor = query_.only.first;
+  }
+}
+
+void FollowCall::Pump() {
+  if (busy_ || finished_) return;
+  const Job* job = loop_.core().state().FindJob(job_);
+  if (job == nullptr) return Finish(absl::NotFoundError("the job was forgotten"));
+  if (job->is_ended() && !ended_durable_) {
+    // Only when the end is on the disk are all outcomes to be read there.
+    busy_ = true;
+    return loop_.WhenDurable([self = shared_from_this()] {
+      self->busy_ = false;
+      self->ended_durable_ = true;
+      self->Pump();
+    });
+  }
+  if (call_->request().status_only()) {
+    if (job->is_ended() || !call_->request().follow()) {
+      v1::FollowReply last;
+      AddStatus(last);
+      return Write(std::move(last), true);
+    }
+    if (!std::exchange(news_, false)) return;
+    if (ReadClocks().monotonic_us - status_sent_us_ < kStatusIntervalUs) return;
+    v1::FollowReply reply;
+    AddStatus(reply);
+    return Write(std::move(reply), false);
+  }
+  if (!news_ && !job->is_ended()) return;
+  news_ = false;
+  busy_ = true;
+  loop_.ReadOutcomes(query_, [self = shared_from_this()](absl::StatusOr<OutcomePage> page) {
+    self->busy_ = false;
+    self->OnPage(std::move(page));
+  });
+}
+
+void FollowCall::OnPage(absl::StatusOr<OutcomePage> page) {
+  if (finished_) return;
+  if (!page.ok()) return Finish(page.status());
+  const Job* job = loop_.core().state().FindJob(job_);
+  if (job == nullptr) return Finish(absl::NotFoundError("the job was forgotten"));
+  if (!page->complete) news_ = true;
+  query_.cursor = page->next_cursor;
+  const bool all_sent = page->complete && (ended_durable_ || !call_->request().follow());
+  if (page->entries.empty() && !all_sent) return Pump();
+  v1::FollowReply reply;
+  reply.set_cursor(page->next_cursor);
+  for (OutcomePage::Entry& entry : page->entries) {
+    v1::Outcome& outcome = *reply.add_outcomes();
+    wire::ToWire(entry.outcome, &outcome);
+    outcome.set_sequence(entry.sequence);
+    outcome.set_queued_unix_us(job->facts.accepted_unix_us);
+    if (const WorkerJoined* worker = loop_.WorkerOnceKnown(entry.outcome.worker)) {
+      outcome.set_worker_name(worker->name);
+      outcome.set_host(worker->host);
+    }
+  }
+  if (all_sent || ReadClocks().monotonic_us - status_sent_us_ >= kStatusIntervalUs) AddStatus(reply);
+  Write(std::move(reply), all_sent);
+}
+
+void FollowCall::Write(v1::FollowReply reply, bool last) {
+  if (finished_) return;
+  busy_ = true;
+  call_->Write(reply, [self = shared_from_this(), last](bool ok) {
+    self->busy_ = false;
+    if (!ok) return self->Finish(absl::CancelledError("the client is gone"));
+    if (last) return self->Finish(absl::OkStatus());
+    self->Pump();
+  });
+}
+
+void FollowCall::AddStatus(v1::FollowReply& reply) {
+  const Job* job = loop_.core().state().FindJob(job_);
+  if (job == nullptr) return;
+  status_sent_us_ = ReadClocks().monotonic_us;
+  *reply.mutable_status() = ToWire(loop_.core().state(), *job);
+}
+
+void FollowCall::Finish(const absl::Status& status) {
+  if (std::exchange(finished_, true)) return;
+  if (std::exchange(watching_, false)) loop_.Unwatch(job_, watch_);
+  call_->set_on_done(nullptr);
+  if (!call_->over()) call_->Finish(status);
+}
+
+}  // namespace haul::coordinator

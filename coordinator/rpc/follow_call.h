@@ -1,0 +1,41 @@
+// One Jobs.Follow: pages of outcomes read from the store beside the loop, one in memory at a time, resumed
+// whenever the job says that there is more. Loop thread.
+#pragma once
+
+#include <memory>
+
+#include "common/rpc/server_calls.h"
+#include "coordinator/loop/loop.h"
+#include "haul/v1/jobs.grpc.pb.h"
+
+namespace haul::coordinator {
+
+class FollowCall : public std::enable_shared_from_this<FollowCall> {
+ public:
+  using Call = rpc::ServerStreamCall<v1::Jobs::AsyncService, v1::FollowRequest, v1::FollowReply>;
+
+  static void Start(Loop& loop, Call::Pointer call);
+
+ private:
+  FollowCall(Loop& loop, Call::Pointer call, JobId job);
+  // Does the next thing, unless one is under way.
+  void Pump();
+  void OnPage(absl::StatusOr<OutcomePage> page);
+  void Write(v1::FollowReply reply, bool last);
+  void AddStatus(v1::FollowReply& reply);
+  void Finish(const absl::Status& status);
+
+  Loop& loop_;
+  const Call::Pointer call_;
+  const JobId job_;
+  OutcomeQuery query_;
+  Loop::WatchId watch_ = 0;
+  bool watching_ = false;
+  bool busy_ = false;           // a read, a write or a wait is under way
+  bool news_ = true;            // since the last look
+  bool ended_durable_ = false;  // seen, and on the disk
+  bool finished_ = false;
+  std::int64_t status_sent_us_ = 0;
+};
+
+}  // namespace haul::coordinator

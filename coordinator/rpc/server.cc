@@ -1,0 +1,101 @@
+#include "coordinator/rpc/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server_builder.h>
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace haul::coordinator {
+namespace {
+
+constexpr int kReceiveLimitBytes = 16 << 20;  // a worker's bundle; a submit's message is far below
+constexpr int kKeepaliveMs = 10'000;
+
+void SetKeepalive(grpc::ServerBuilder& builder) {
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kKeepaliveMs / 2);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // Two coordinators must not share a port.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+}
+
+}  // namespace
+
+void ServerPoller::Attach(grpc::CompletionQueue& queue) {
+  queue_ = std::make_unique<rpc::CompletionQueueLoop>(queue);
+  absl::MutexLock lock(&mutex_);
+  wakeable_ = queue_.get();
+}
+
+void ServerPoller::Detach() {
+  absl::MutexLock lock(&mutex_);
+  wakeable_ = nullptr;  // its alarm stays until the queue is empty
+}
+
+void ServerPoller::Poll(std::int64_t deadline_monotonic_us) { queue_->Poll(deadline_monotonic_us); }
+
+void ServerPoller::Wake() {
+  absl::MutexLock lock(&mutex_);
+  if (wakeable_ != nullptr) wakeable_->Wake();
+}
+
+Server::Server(const ServerOptions& options, Loop& loop, OutputFiles& files, ServerPoller& poller,
+               std::function<void()> stop)
+    : poller_(poller),
+      jobs_(loop, files, options.limits),
+      sessions_(loop, files, options.limits),
+      cluster_(loop, std::move(stop)) {}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Loop& loop,
+                                                      OutputFiles& files, ServerPoller& poller,
+                                                      std::function<void()> stop) {
+  std::unique_ptr<Server> server(new Server(options, loop, files, poller, std::move(stop)));
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&server->jobs_.service());
+  builder.RegisterService(&server->sessions_.service());
+  builder.RegisterService(&server->cluster_.service());
+  builder.SetMaxReceiveMessageSize(kReceiveLimitBytes);
+  SetKeepalive(builder);
+  server->queue_ = builder.AddCompletionQueue();
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || port == 0) {
+    return absl::UnavailableError(absl::StrCat("listen: cannot listen on ", options.listen,
+                                               "; is another coordinator running there?"));
+  }
+  const std::string host = options.listen.substr(0, options.listen.rfind(':'));
+  server->address_ = absl::StrCat(host, ":", port);
+  poller.Attach(*server->queue_);
+
+  const rpc::ServerQueue queue{server->queue_.get(), options.token};
+  server->jobs_.Serve(queue);
+  server->sessions_.Serve(queue);
+  server->cluster_.Serve(queue, {.data_directory = options.data_directory,
+                                 .address = server->address_,
+                                 .started_unix_us = options.started_unix_us});
+  return server;
+}
+
+Server::~Server() { Shutdown(); }
+
+void Server::Shutdown() {
+  if (server_ == nullptr) return;
+  server_->Shutdown(std::chrono::system_clock::now());
+  poller_.Detach();
+  queue_->Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue_->Next(&tag, &ok)) static_cast<rpc::Tag*>(tag)->Done(ok);
+  server_ = nullptr;
+}
+
+}  // namespace haul::coordinator

@@ -1,0 +1,111 @@
+#include "coordinator/rpc/submit_call.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/wire/convert.h"
+
+namespace haul::coordinator {
+
+void SubmitCall::Start(Loop& loop, const Limits& limits, Call::Pointer call) {
+  std::shared_ptr<SubmitCall>(new SubmitCall(loop, limits, std::move(call)))->ReadNext();
+}
+
+void SubmitCall::ReadNext() {
+  call_->Read([self = shared_from_this()](v1::SubmitRequest* message) { self->OnMessage(message); });
+}
+
+void SubmitCall::OnMessage(v1::SubmitRequest* message) {
+  if (message == nullptr) {
+    Drop();
+    return call_->Finish(absl::InvalidArgumentError("the submit ended before it was complete"));
+  }
+  if (absl::Status status = Take(*message); !status.ok()) {
+    Drop();
+    return call_->Finish(status);
+  }
+  if (message->complete()) return Accept();
+  loop_.WhenRelieved([self = shared_from_this()] { self->ReadNext(); });
+}
+
+absl::Status SubmitCall::Take(v1::SubmitRequest& message) {
+  if (!begun_) {
+    begun_ = true;
+    if (!message.has_spec()) return absl::InvalidArgumentError("spec: missing in the first message");
+    absl::StatusOr<JobSpec> spec = ToCore(message.spec(), limits_);
+    if (!spec.ok()) return spec.status();
+    if (message.request_id().size() > limits_.name_bytes || message.owner().size() > limits_.name_bytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("request_id, owner: longer than the limit of ", limits_.name_bytes, " bytes"));
+    }
+    spec_ = *std::move(spec);
+    spec_.request_id = message.request_id();
+    spec_.owner = message.owner();
+    wire_spec_ = std::move(*message.mutable_spec());
+  } else if (message.has_spec()) {
+    return absl::InvalidArgumentError("spec: only in the first message");
+  }
+  return message.input_count() > 0 ? TakeInputs(message) : absl::OkStatus();
+}
+
+absl::Status SubmitCall::TakeInputs(v1::SubmitRequest& message) {
+  if (wire_spec_.has_array()) return absl::InvalidArgumentError("inputs: an array job has none");
+  const std::uint64_t count = message.input_count();
+  if (count > loop_.core().options().max_tasks_per_job - input_count_) {
+    return absl::InvalidArgumentError(absl::StrCat("inputs: more than the limit of ",
+                                                   loop_.core().options().max_tasks_per_job));
+  }
+  absl::StatusOr<PackedBytes> values = wire::FromWire(std::move(*message.mutable_inputs()), count);
+  if (!values.ok()) return values.status();
+  for (std::uint64_t i = 0; values->uniform_size() == 0 && i < count; ++i) {
+    if ((*values)[i].size() <= limits_.argument_bytes) continue;
+    return absl::InvalidArgumentError(absl::StrCat("inputs: value ", input_count_ + i, " has ",
+                                                   (*values)[i].size(), " bytes, over the limit of ",
+                                                   limits_.argument_bytes));
+  }
+  if (values->uniform_size() > limits_.argument_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("inputs: a value has ", values->uniform_size(),
+                                                   " bytes, over the limit of ", limits_.argument_bytes));
+  }
+  if (input_set_.is_none()) input_set_ = loop_.NewInputSet();
+  const TaskIndex first = input_count_;
+  input_count_ += count;
+  input_bytes_ += values->byte_count();
+  return loop_.StageInputs(input_set_, spec_.is_volatile, first, *std::move(values));
+}
+
+void SubmitCall::Accept() {
+  if (absl::Status status = CheckTaskCount(wire_spec_, input_count_); !status.ok()) {
+    Drop();
+    return call_->Finish(status);
+  }
+  if (!wire_spec_.has_array()) wire_spec_.set_task_count(input_count_);
+  spec_.task_count = wire_spec_.task_count();
+  spec_.input_set = input_set_;
+  spec_.input_bytes = input_bytes_;
+  if (absl::Status status = loop_.CheckRoom(spec_); !status.ok()) {
+    Drop();
+    return call_->Finish(status);
+  }
+  const RequestId request = loop_.NewRequest([self = shared_from_this()](const Answer& answer) {
+    if (!answer.ok()) {
+      self->Drop();
+      return self->call_->Finish(answer.status());
+    }
+    const auto& submitted = std::get<AnswerSubmit>(*answer);
+    if (submitted.already_accepted) self->Drop();
+    v1::SubmitReply reply;
+    reply.set_job_id(submitted.job.value());
+    reply.set_already_accepted(submitted.already_accepted);
+    self->call_->Finish(reply);
+  });
+  loop_.Handle(JobSubmitted{request, spec_}, {.job_template = wire_spec_.SerializeAsString()});
+}
+
+void SubmitCall::Drop() {
+  if (input_set_.is_none()) return;
+  loop_.DropInputs(input_set_, spec_.is_volatile);
+  input_set_ = {};
+}
+
+}  // namespace haul::coordinator

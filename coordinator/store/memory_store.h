@@ -1,0 +1,107 @@
+// The store of volatile jobs, and of tests: everything in memory, within a bound.
+//
+// Threads as in store.h; readers and the store share one lock, held for a page at most. Recover may
+// be called again: it then stands for another start over what was committed.
+//
+// Errors: a commit that would pass the bound gets RESOURCE_EXHAUSTED, changes nothing, and leaves
+// the store usable. Any other error is a broken invariant, after which nothing is promised.
+//
+// Outcomes that adjoin in order of completion and are alike are kept as one, unless they are single
+// tasks or have a payload. A sequence is therefore how many tasks of the job had ended by then: a
+// cursor within a joined outcome brings the rest of it, with its share of the durations.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
+#include "common/mutex.h"
+#include "coordinator/store/store.h"
+
+namespace haul::coordinator {
+
+class MemoryStore final : public Store {
+ public:
+  explicit MemoryStore(std::size_t byte_limit) : byte_limit_(byte_limit) {}
+
+  absl::StatusOr<Recovered> Recover() override;
+  absl::Status Commit(const std::vector<Write>& writes) override;
+  absl::StatusOr<std::unique_ptr<StoreReader>> NewReader() override;
+
+  // What is held, roughly.
+  std::size_t bytes() const;
+
+ private:
+  class Reader;
+
+  struct StoredOutcome {
+    std::uint64_t ended_before = 0;  // tasks of the job, in order of completion
+    Outcome outcome;
+    std::uint64_t sequence() const { return ended_before + outcome.tasks.count; }
+  };
+  struct Inputs {
+    absl::btree_map<TaskIndex, PackedBytes> chunks;
+    TaskIndex end = 0;
+    std::size_t bytes = 0;
+  };
+  struct Worker {
+    WorkerJoined joined;
+    bool left = false;
+  };
+  struct Job {
+    JobAccepted record;
+    std::string job_template;
+    std::vector<StoredOutcome> outcomes;               // in order of completion
+    absl::btree_map<TaskIndex, std::size_t> by_index;  // first -> position in outcomes
+    std::vector<AttemptsCharged> attempts;
+    std::optional<JobCancelRequested> cancel;
+    std::optional<JobEnded> ended;
+    std::uint64_t ended_tasks = 0;
+    std::size_t bytes = 0;
+  };
+
+  absl::Status Apply(const AppendInputs& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const DropInputs& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const AddJob& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const AddOutcome& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const AttemptsCharged& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const JobCancelRequested& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const JobEnded& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const JobForgotten& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const WorkerJoined& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const WorkerLeft& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Job* FindJob(JobId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool TakesRequest(const JobSpec& spec) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropLooseInputs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddJobRecords(const Job& job, std::vector<DurableRecord>& records) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  static bool CanJoin(const Outcome& last, const Outcome& next);
+  static void Join(const Outcome& next, Outcome& last);
+  static Outcome RestOf(const StoredOutcome& stored, std::uint64_t cursor);
+  // The position in `by_index` of the run that holds or follows `task`.
+  static absl::btree_map<TaskIndex, std::size_t>::const_iterator RunAt(const Job& job,
+                                                                       TaskIndex task);
+  static OutcomePage ReadCompleted(const Job& job, const OutcomeQuery& query);
+  static OutcomePage ReadInOrder(const Job& job, const OutcomeQuery& query);
+
+  const std::size_t byte_limit_;
+  mutable Mutex mutex_;
+  std::size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  JobId last_job_ ABSL_GUARDED_BY(mutex_);
+  WorkerId last_worker_ ABSL_GUARDED_BY(mutex_);
+  InputSetId last_input_set_ ABSL_GUARDED_BY(mutex_);
+  std::map<JobId, Job> jobs_ ABSL_GUARDED_BY(mutex_);
+  std::map<InputSetId, Inputs> inputs_ ABSL_GUARDED_BY(mutex_);
+  std::map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace haul::coordinator

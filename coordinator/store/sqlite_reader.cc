@@ -1,0 +1,229 @@
+#include "coordinator/store/sqlite_reader.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/store/sqlite_rows.h"
+#include "coordinator/store/sqlite_schema.h"
+#include "coordinator/store/write_checks.h"
+
+namespace haul::coordinator {
+namespace {
+
+using sqlite::ScopedReset;
+using sqlite::Statement;
+
+// Up to so many tasks are looked up by index and then sorted, instead of reading all that
+// completed.
+constexpr std::uint64_t kNarrow = 10'000;
+
+constexpr char kInputsStart[] =
+    "SELECT first FROM inputs WHERE set_id=? AND first<=? ORDER BY first DESC LIMIT 1";
+constexpr char kInputs[] =
+    "SELECT first,count,uniform_size,end_offsets,data FROM inputs WHERE set_id=? AND first>=? "
+    "ORDER BY first";
+constexpr char kRunStart[] =
+    "SELECT first,count FROM outcomes WHERE job=? AND first<=? ORDER BY first DESC LIMIT 1";
+constexpr char kTemplate[] = "SELECT template FROM jobs WHERE id=?";
+
+// The indices are named, so that no statistics and no later version ever reads a table instead.
+constexpr char kCompleted[] =
+    " FROM outcomes INDEXED BY outcomes_by_completion WHERE job=? AND sequence>? ORDER BY sequence";
+constexpr char kUnsuccessful[] =
+    " FROM outcomes INDEXED BY outcomes_unsuccessful WHERE job=? AND sequence>? AND status<>1 "
+    "ORDER BY sequence";
+constexpr char kNarrowQuery[] =
+    " FROM outcomes INDEXED BY outcomes_by_index WHERE job=? AND first>=? AND first<? "
+    "AND +sequence>? ORDER BY +sequence";
+constexpr char kInOrder[] =
+    " FROM outcomes INDEXED BY outcomes_by_index WHERE job=? AND first>=? AND first<? ORDER BY "
+    "first";
+
+std::string OutcomeQueryText(const char* rest, bool with_payload) {
+  return absl::StrCat("SELECT ", kOutcomeColumns, with_payload ? kPayloadColumns : "", rest);
+}
+
+// SQLite's integers are signed; no task index comes near.
+std::int64_t Clamp(std::uint64_t value) {
+  return static_cast<std::int64_t>(
+      std::min<std::uint64_t>(value, std::numeric_limits<std::int64_t>::max()));
+}
+
+bool Wanted(const OutcomeQuery& query, TaskRange tasks, TaskStatus status) {
+  return Touches(tasks, query.only) &&
+         !(query.unsuccessful_only && status == TaskStatus::kSucceeded);
+}
+
+// Adds the current row, unless the page is full: false, and then the page is not complete.
+absl::StatusOr<bool> AddRow(const OutcomeQuery& query, const Statement& row, std::size_t& bytes,
+                            OutcomePage& page) {
+  absl::StatusOr<Outcome> outcome = ReadOutcome(row, query.with_payload);
+  if (!outcome.ok()) return outcome.status();
+  const std::size_t more = ByteCount(*outcome);
+  if (!page.entries.empty() && bytes + more > query.byte_limit) {
+    page.complete = false;
+    return false;
+  }
+  bytes += more;
+  page.entries.push_back({row.Unsigned(0), *std::move(outcome)});
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StoreReader>> SqliteReader::Open(const std::string& database_path) {
+  absl::StatusOr<sqlite::Connection> database = OpenForReading(database_path);
+  if (!database.ok()) return database.status();
+  std::unique_ptr<SqliteReader> reader(new SqliteReader(*std::move(database)));
+  if (absl::Status prepared = reader->Prepare(); !prepared.ok()) return prepared;
+  return reader;
+}
+
+absl::Status SqliteReader::Prepare() {
+  std::vector<std::pair<Statement*, std::string>> wanted = {{&inputs_start_, kInputsStart},
+                                                            {&inputs_, kInputs},
+                                                            {&run_start_, kRunStart},
+                                                            {&template_, kTemplate}};
+  for (const bool payload : {false, true}) {
+    OutcomeStatements& statements = payload ? with_payload_ : plain_;
+    wanted.emplace_back(&statements.completed, OutcomeQueryText(kCompleted, payload));
+    wanted.emplace_back(&statements.unsuccessful, OutcomeQueryText(kUnsuccessful, payload));
+    wanted.emplace_back(&statements.narrow, OutcomeQueryText(kNarrowQuery, payload));
+    wanted.emplace_back(&statements.in_order, OutcomeQueryText(kInOrder, payload));
+  }
+  for (auto& [statement, sql] : wanted) {
+    absl::StatusOr<Statement> prepared = database_.Prepare(sql);
+    if (!prepared.ok()) return prepared.status();
+    *statement = *std::move(prepared);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PackedBytes> SqliteReader::ReadInputs(InputSetId set, TaskRange range) {
+  PackedBytes values;
+  if (range.count == 0) return values;
+  inputs_start_.Bind(set.value(), Clamp(range.first));
+  const TaskIndex start = inputs_start_.Next() ? inputs_start_.Unsigned(0) : range.first;
+  if (!inputs_start_.status().ok()) return inputs_start_.status();
+  inputs_start_.Reset();
+
+  inputs_.Bind(set.value(), Clamp(start));
+  const ScopedReset reset(inputs_);
+  TaskIndex next = range.first;
+  while (next < EndOf(range) && inputs_.Next()) {
+    const TaskRange row{inputs_.Unsigned(0), inputs_.Unsigned(1)};
+    if (row.first > next || row.end() <= next) break;
+    absl::StatusOr<PackedBytes> chunk =
+        DecodePacked(row.count, inputs_.Unsigned32(2), inputs_.Bytes(3), inputs_.Bytes(4));
+    if (!chunk.ok()) return chunk.status();
+    const std::uint64_t count = std::min(row.end(), EndOf(range)) - next;
+    PackedBytes part = chunk->Slice(next - row.first, count);
+    if (values.byte_count() + part.byte_count() > std::numeric_limits<std::uint32_t>::max()) {
+      return absl::OutOfRangeError("inputs of 4 GiB or more must be read in parts");
+    }
+    values.Append(part);
+    next += count;
+  }
+  if (!inputs_.status().ok()) return inputs_.status();
+  if (next < EndOf(range)) {
+    return absl::NotFoundError(absl::StrCat("no input of task ", next, " in set ", set.value()));
+  }
+  return values;
+}
+
+absl::StatusOr<OutcomePage> SqliteReader::ReadOutcomes(const OutcomeQuery& query) {
+  return query.in_order ? ReadInOrder(query) : ReadCompleted(query);
+}
+
+absl::StatusOr<OutcomePage> SqliteReader::ReadCompleted(const OutcomeQuery& query) {
+  OutcomeStatements& statements = query.with_payload ? with_payload_ : plain_;
+  Statement* rows = &statements.completed;
+  if (query.only.count <= kNarrow) {
+    const absl::StatusOr<TaskIndex> start = StartOfRun(query.job, query.only.first);
+    if (!start.ok()) return start.status();
+    rows = &statements.narrow;
+    rows->Bind(query.job.value(), Clamp(*start), Clamp(EndOf(query.only)), Clamp(query.cursor));
+  } else if (query.unsuccessful_only) {
+    rows = &statements.unsuccessful;
+    rows->Bind(query.job.value(), Clamp(query.cursor));
+  } else {
+    rows->Bind(query.job.value(), Clamp(query.cursor));
+  }
+  const ScopedReset reset(*rows);
+  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
+  std::size_t bytes = 0;
+  while (rows->Next()) {
+    if (Wanted(query, ReadTasks(*rows), ReadStatus(*rows))) {
+      const absl::StatusOr<bool> added = AddRow(query, *rows, bytes, page);
+      if (!added.ok()) return added.status();
+      if (!*added) break;
+    }
+    page.next_cursor = rows->Unsigned(0);
+  }
+  if (!rows->status().ok()) return rows->status();
+  return page;
+}
+
+absl::StatusOr<OutcomePage> SqliteReader::ReadInOrder(const OutcomeQuery& query) {
+  const TaskIndex from = std::max(query.cursor, query.only.first);
+  const absl::StatusOr<TaskIndex> start = StartOfRun(query.job, from);
+  if (!start.ok()) return start.status();
+  Statement& rows = query.with_payload ? with_payload_.in_order : plain_.in_order;
+  rows.Bind(query.job.value(), Clamp(*start), Clamp(EndOf(query.only)));
+  const ScopedReset reset(rows);
+  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
+  TaskIndex next = from;
+  std::size_t bytes = 0;
+  while (rows.Next()) {
+    const TaskRange tasks = ReadTasks(rows);
+    if (tasks.first > next) break;  // a gap: what stands there has not ended
+    if (Wanted(query, tasks, ReadStatus(rows))) {
+      const absl::StatusOr<bool> added = AddRow(query, rows, bytes, page);
+      if (!added.ok()) return added.status();
+      if (!*added) break;
+    }
+    next = tasks.end();
+    page.next_cursor = next;
+  }
+  if (!rows.status().ok()) return rows.status();
+  return page;
+}
+
+absl::StatusOr<TaskIndex> SqliteReader::StartOfRun(JobId job, TaskIndex task) {
+  run_start_.Bind(job.value(), Clamp(task));
+  const ScopedReset reset(run_start_);
+  TaskIndex start = task;
+  if (run_start_.Next()) {
+    const TaskRange run{run_start_.Unsigned(0), run_start_.Unsigned(1)};
+    if (run.end() > task) start = run.first;
+  }
+  if (!run_start_.status().ok()) return run_start_.status();
+  return start;
+}
+
+absl::StatusOr<std::string> SqliteReader::ReadTemplate(JobId job) {
+  template_.Bind(job.value());
+  const ScopedReset reset(template_);
+  if (template_.Next()) return template_.Text(0);
+  if (!template_.status().ok()) return template_.status();
+  return absl::NotFoundError(absl::StrCat("no job ", job.value()));
+}
+
+absl::StatusOr<std::string> SqliteReader::ExplainQueries() {
+  std::string plans;
+  std::vector<std::string> queries = {kInputsStart, kInputs, kRunStart, kTemplate};
+  for (const char* rest : {kCompleted, kUnsuccessful, kNarrowQuery, kInOrder}) {
+    queries.push_back(OutcomeQueryText(rest, true));
+  }
+  for (const std::string& query : queries) {
+    absl::StatusOr<Statement> plan = database_.Prepare(absl::StrCat("EXPLAIN QUERY PLAN ", query));
+    if (!plan.ok()) return plan.status();
+    while (plan->Next()) absl::StrAppend(&plans, plan->Text(3), "\n");
+    if (!plan->status().ok()) return plan->status();
+  }
+  return plans;
+}
+
+}  // namespace haul::coordinator

@@ -1,0 +1,183 @@
+#include "coordinator/store/sqlite_rows.h"
+
+#include <bit>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/absl_view.h"
+#include "common/check.h"
+
+namespace haul::coordinator {
+namespace {
+
+using sqlite::Blob;
+using sqlite::NullIf;
+using sqlite::NullIfEmpty;
+using sqlite::Statement;
+
+// Offsets go to the file as they stand in memory.
+static_assert(std::endian::native == std::endian::little);
+
+// Positions in kOutcomeColumns and, after them, kPayloadColumns.
+enum Column : int {
+  kSequence,
+  kFirst,
+  kCount,
+  kStatus,
+  kCauseColumn,
+  kCode,
+  kWorker,
+  kAssignment,
+  kAttempt,
+  kPid,
+  kCulprit,
+  kStarted,
+  kFinished,
+  kBusy,
+  kUserCpu,
+  kSystemCpu,
+  kPeakMemory,
+  kOutputFile,
+  kOutputBytes,
+  kErrorFile,
+  kErrorBytes,
+  kMessage,
+  kResultSize,
+  kResultEnds,
+  kResults,
+  kErrorOutput,
+};
+
+std::optional<Blob> BlobOrNull(std::string_view bytes) {
+  if (bytes.empty()) return std::nullopt;
+  return Blob{bytes};
+}
+
+}  // namespace
+
+std::string_view EncodeOffsets(const PackedBytes& values) {
+  const std::vector<std::uint32_t>& offsets = values.end_offsets();
+  return {reinterpret_cast<const char*>(offsets.data()), offsets.size() * sizeof(std::uint32_t)};
+}
+
+absl::StatusOr<PackedBytes> DecodePacked(std::uint64_t count, std::uint32_t uniform_size,
+                                         std::string_view end_offsets, std::string_view data) {
+  std::vector<std::uint32_t> offsets(end_offsets.size() / sizeof(std::uint32_t));
+  if (!offsets.empty()) {
+    std::memcpy(offsets.data(), end_offsets.data(), offsets.size() * sizeof(std::uint32_t));
+  }
+  PackedBytes values;
+  if (end_offsets.size() % sizeof(std::uint32_t) != 0 ||
+      !PackedBytes::FromParts(count, uniform_size, std::move(offsets), std::string(data),
+                              &values)) {
+    return absl::DataLossError(absl::StrCat("the database is damaged: a row does not hold the ",
+                                            count, " values that it should"));
+  }
+  return values;
+}
+
+void BindOutcome(Statement& insert, JobId job, const Outcome& outcome) {
+  const PackedBytes& results = outcome.results;
+  insert.Bind(
+      job.value(), outcome.tasks.first, outcome.tasks.count, static_cast<int>(outcome.status),
+      NullIf(static_cast<int>(outcome.cause), static_cast<int>(Cause::kNone)),
+      NullIf(outcome.code, 0), NullIf(outcome.worker.value(), 0),
+      NullIf(outcome.assignment.value(), 0), NullIf(outcome.attempt, 1), NullIf(outcome.pid, 0),
+      NullIf(static_cast<int>(outcome.culprit), 0), NullIf(outcome.started_unix_us, 0),
+      NullIf(outcome.finished_unix_us, 0), NullIf(outcome.busy_ns, 0),
+      NullIf(outcome.user_cpu_us, 0), NullIf(outcome.system_cpu_us, 0),
+      NullIf(outcome.peak_memory_bytes, 0), NullIfEmpty(outcome.output_file),
+      NullIf(outcome.output_bytes, 0), NullIfEmpty(outcome.error_file),
+      NullIf(outcome.error_bytes, 0), NullIfEmpty(outcome.message),
+      NullIf(results.uniform_size(), 0), BlobOrNull(EncodeOffsets(results)),
+      BlobOrNull(results.data()), BlobOrNull(outcome.error_output));
+}
+
+TaskRange ReadTasks(const Statement& row) { return {row.Unsigned(kFirst), row.Unsigned(kCount)}; }
+
+TaskStatus ReadStatus(const Statement& row) {
+  return static_cast<TaskStatus>(row.Unsigned32(kStatus));
+}
+
+absl::StatusOr<Outcome> ReadOutcome(const Statement& row, bool with_payload) {
+  Outcome outcome{.tasks = ReadTasks(row),
+                  .status = ReadStatus(row),
+                  .cause = static_cast<Cause>(row.Unsigned32(kCauseColumn)),
+                  .code = static_cast<std::int32_t>(row.Signed(kCode)),
+                  .message = row.Text(kMessage),
+                  .results = {},
+                  .error_output = {},
+                  .output_file = row.Text(kOutputFile),
+                  .output_bytes = row.Unsigned(kOutputBytes),
+                  .error_file = row.Text(kErrorFile),
+                  .error_bytes = row.Unsigned(kErrorBytes),
+                  .started_unix_us = row.Signed(kStarted),
+                  .finished_unix_us = row.Signed(kFinished),
+                  .busy_ns = row.Unsigned(kBusy),
+                  .pid = row.Unsigned32(kPid),
+                  .user_cpu_us = row.Unsigned(kUserCpu),
+                  .system_cpu_us = row.Unsigned(kSystemCpu),
+                  .peak_memory_bytes = row.Unsigned(kPeakMemory),
+                  .attempt = row.IsNull(kAttempt) ? 1 : row.Unsigned32(kAttempt),
+                  .assignment = AssignmentId(row.Unsigned(kAssignment)),
+                  .worker = WorkerId(row.Unsigned(kWorker)),
+                  .culprit = row.Signed(kCulprit) != 0};
+  if (!with_payload) return outcome;
+  outcome.error_output = row.Text(kErrorOutput);
+  if (!row.IsNull(kResults)) {
+    absl::StatusOr<PackedBytes> results =
+        DecodePacked(outcome.tasks.count, row.Unsigned32(kResultSize), row.Bytes(kResultEnds),
+                     row.Bytes(kResults));
+    if (!results.ok()) return results.status();
+    outcome.results = *std::move(results);
+  }
+  return outcome;
+}
+
+std::string_view WorkKindName(WorkKind kind) {
+  switch (kind) {
+    case WorkKind::kCommand:
+      return "command";
+    case WorkKind::kFunction:
+      return "function";
+  }
+  HAUL_CHECK(!"a kind of work without a name");
+  return "";
+}
+
+std::string_view JobStateName(JobState state) {
+  switch (state) {
+    case JobState::kSucceeded:
+      return "succeeded";
+    case JobState::kFailed:
+      return "failed";
+    case JobState::kCancelled:
+      return "cancelled";
+    case JobState::kQueued:
+    case JobState::kRunning:
+      break;
+  }
+  HAUL_CHECK(!"a job that ended is not queued or running");
+  return "";
+}
+
+absl::StatusOr<WorkKind> WorkKindFrom(std::string_view name) {
+  for (const WorkKind kind : {WorkKind::kCommand, WorkKind::kFunction}) {
+    if (name == WorkKindName(kind)) return kind;
+  }
+  return absl::DataLossError(
+      absl::StrCat("the database has a job of unknown kind '", AbslView(name), "'"));
+}
+
+absl::StatusOr<JobState> JobStateFrom(std::string_view name) {
+  for (const JobState state : {JobState::kSucceeded, JobState::kFailed, JobState::kCancelled}) {
+    if (name == JobStateName(state)) return state;
+  }
+  return absl::DataLossError(
+      absl::StrCat("the database has a job in unknown state '", AbslView(name), "'"));
+}
+
+}  // namespace haul::coordinator

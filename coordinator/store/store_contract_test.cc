@@ -1,0 +1,502 @@
+// Everything that store.h promises, of every store.
+#include <algorithm>
+#include <random>
+
+#include "coordinator/store/store_subjects.h"
+#include "coordinator/store/store_test_util.h"
+#include "gmock/gmock.h"
+
+namespace haul::coordinator {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class StoreContractTest : public ::testing::TestWithParam<StoreKind> {
+ protected:
+  void SetUp() override { StartAfresh(); }
+  void StartAfresh() {
+    reader_.reset();
+    subject_ = GetParam().make();
+    Recover();
+  }
+
+  template <typename... Each>
+  void Commit(Each... writes) {
+    const absl::Status status = subject_->store().Commit(Writes(std::move(writes)...));
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  template <typename... Each>
+  absl::Status TryCommit(Each... writes) {
+    return subject_->store().Commit(Writes(std::move(writes)...));
+  }
+
+  Recovered Recover() {
+    absl::StatusOr<Recovered> recovered = subject_->store().Recover();
+    EXPECT_TRUE(recovered.ok()) << recovered.status();
+    auto reader = subject_->store().NewReader();
+    EXPECT_TRUE(reader.ok()) << reader.status();
+    reader_ = *std::move(reader);
+    return *std::move(recovered);
+  }
+  Recovered Restart() {
+    reader_.reset();
+    subject_->Restart();
+    return Recover();
+  }
+
+  OutcomePage Read(const OutcomeQuery& query) {
+    absl::StatusOr<OutcomePage> page = reader_->ReadOutcomes(query);
+    EXPECT_TRUE(page.ok()) << page.status();
+    return page.ok() ? *std::move(page) : OutcomePage{};
+  }
+  PackedBytes Inputs(std::uint64_t set, TaskRange range) {
+    absl::StatusOr<PackedBytes> values = reader_->ReadInputs(InputSetId(set), range);
+    EXPECT_TRUE(values.ok()) << values.status();
+    return values.ok() ? *std::move(values) : PackedBytes{};
+  }
+  absl::StatusCode InputsError(std::uint64_t set, TaskRange range) {
+    return reader_->ReadInputs(InputSetId(set), range).status().code();
+  }
+
+  std::unique_ptr<StoreSubject> subject_;
+  std::unique_ptr<StoreReader> reader_;
+};
+
+// ---- starting ----
+
+TEST_P(StoreContractTest, ANewStoreHoldsNothingAndEveryStartRaisesTheEpoch) {
+  std::uint64_t epoch = 1;
+  for (int start = 0; start < 3; ++start) {
+    EXPECT_TRUE(subject_->store().Commit({}).ok());
+    const Recovered recovered = Restart();
+    EXPECT_GT(recovered.epoch, epoch);
+    epoch = recovered.epoch;
+    EXPECT_TRUE(recovered.last_job.is_none());
+    EXPECT_TRUE(recovered.last_worker.is_none());
+    EXPECT_TRUE(recovered.last_input_set.is_none());
+    EXPECT_THAT(recovered.jobs, IsEmpty());
+    EXPECT_THAT(recovered.records, IsEmpty());
+  }
+}
+
+TEST_P(StoreContractTest, AJobComesBackWithEverythingItWasAcceptedWith) {
+  const JobSpec spec{.name = "näme of 'it'",
+                     .owner = "me",
+                     .request_id = "r-1",
+                     .description = "ls -l {}",
+                     .kind = WorkKind::kCommand,
+                     .function = "f.v1",
+                     .signature = "u64(u64)",
+                     .task_count = 100'000'000,
+                     .priority = -7,
+                     .cpus_milli = 20,
+                     .max_running = 3,
+                     .max_attempts = 4,
+                     .is_volatile = false,
+                     .input_bytes = 12,
+                     .input_set = InputSetId(9)};
+  const std::string job_template("\0\xff binary", 9);
+  Commit(AddJob{{JobId(5), spec, 1'700'000'000'123'456}, job_template});
+  Commit(Job(6));
+  EXPECT_EQ(*reader_->ReadTemplate(JobId(5)), job_template);
+
+  const Recovered recovered = Restart();
+  ASSERT_EQ(recovered.jobs.size(), 2u);
+  EXPECT_EQ(recovered.jobs[0].record.job, JobId(5));
+  EXPECT_EQ(recovered.jobs[0].record.spec, spec);
+  EXPECT_EQ(recovered.jobs[0].record.unix_us, 1'700'000'000'123'456);
+  EXPECT_EQ(recovered.jobs[0].job_template, job_template);
+  EXPECT_EQ(recovered.jobs[1].record.job, JobId(6));
+  EXPECT_EQ(recovered.last_job, JobId(6));
+  EXPECT_EQ(recovered.last_input_set, InputSetId(9));
+  EXPECT_EQ(reader_->ReadTemplate(JobId(7)).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_P(StoreContractTest, ARequestHasOneJob) {
+  AddJob first = Job(1);
+  first.record.spec.request_id = "r";
+  AddJob of_somebody_else = Job(2);
+  of_somebody_else.record.spec.request_id = "r";
+  of_somebody_else.record.spec.owner = "you";
+  Commit(first, of_somebody_else, Job(3), Job(4));
+  AddJob again = first;
+  again.record.job = JobId(5);
+  EXPECT_EQ(TryCommit(again).code(), absl::StatusCode::kInternal);
+}
+
+TEST_P(StoreContractTest, WorkersThatDidNotLeaveComeBack) {
+  Commit(WorkerJoined{WorkerId(3), "a", "i-1", "host-1", 7},
+         WorkerJoined{WorkerId(4), "b", "i-2", "host-2", 8});
+  Commit(WorkerLeft{WorkerId(4), "drained", 9});
+  const Recovered recovered = Restart();
+  const auto joined = Only<WorkerJoined>(recovered.records);
+  ASSERT_EQ(joined.size(), 1u);
+  EXPECT_EQ(joined[0].worker, WorkerId(3));
+  EXPECT_EQ(joined[0].name, "a");
+  EXPECT_EQ(joined[0].incarnation, "i-1");
+  EXPECT_EQ(joined[0].host, "host-1");
+  EXPECT_EQ(joined[0].unix_us, 7);
+  EXPECT_EQ(recovered.last_worker, WorkerId(4));
+  ASSERT_EQ(recovered.workers_once_known.size(), 2u);
+  EXPECT_EQ(recovered.workers_once_known[0].host, "host-1");
+  EXPECT_EQ(recovered.workers_once_known[1].host, "host-2");
+  EXPECT_EQ(TryCommit(WorkerLeft{WorkerId(9), "", 1}).code(), absl::StatusCode::kInternal);
+}
+
+TEST_P(StoreContractTest, AnUnfinishedJobComesBackAsRangesAndCharges) {
+  Commit(Job(1), AttemptsCharged{JobId(1), 30, 1, 0, false});
+  Commit(Ended(1, 10, 10), Ended(1, 0, 10), AttemptsCharged{JobId(1), 30, 1, 1, true});
+  Commit(Ended(1, 20, 5, TaskStatus::kFailed), Ended(1, 40, 2),
+         JobCancelRequested{JobId(1), "me", 77});
+
+  const Recovered recovered = Restart();
+  const auto outcomes = Only<OutcomeRecorded>(recovered.records);
+  ASSERT_EQ(outcomes.size(), 3u);
+  EXPECT_EQ(outcomes[0].tasks, (TaskRange{0, 20}));
+  EXPECT_EQ(outcomes[0].status, TaskStatus::kSucceeded);
+  EXPECT_EQ(outcomes[0].payload, OutcomeRecorded::kNoPayload);
+  EXPECT_EQ(outcomes[1].tasks, (TaskRange{20, 5}));
+  EXPECT_EQ(outcomes[1].status, TaskStatus::kFailed);
+  EXPECT_EQ(outcomes[1].cause, Cause::kExitCode);
+  EXPECT_EQ(outcomes[2].tasks, (TaskRange{40, 2}));
+
+  const auto charges = Only<AttemptsCharged>(recovered.records);
+  ASSERT_EQ(charges.size(), 2u);
+  EXPECT_FALSE(charges[0].run_alone);
+  EXPECT_EQ(charges[1].task, 30u);
+  EXPECT_EQ(charges[1].attempts, 1u);
+  EXPECT_EQ(charges[1].crashes, 1u);
+  EXPECT_TRUE(charges[1].run_alone);
+  EXPECT_TRUE(std::holds_alternative<AttemptsCharged>(recovered.records[0])) << "before outcomes";
+
+  const auto cancels = Only<JobCancelRequested>(recovered.records);
+  ASSERT_EQ(cancels.size(), 1u);
+  EXPECT_EQ(cancels[0].by, "me");
+  EXPECT_EQ(cancels[0].unix_us, 77);
+}
+
+TEST_P(StoreContractTest, AnEndedJobComesBackAsItsCountsAlone) {
+  const TaskCounts counts{.succeeded = 10, .failed = 2, .cancelled = 3, .lost = 1};
+  Commit(Job(1, 16), Ended(1, 0, 10), AttemptsCharged{JobId(1), 11, 1, 0, false});
+  Commit(Ended(1, 10, 2, TaskStatus::kFailed), JobEnded{JobId(1), JobState::kFailed, counts, 99});
+
+  const Recovered recovered = Restart();
+  ASSERT_EQ(recovered.jobs.size(), 1u);
+  EXPECT_EQ(recovered.jobs[0].job_template, "");
+  ASSERT_EQ(recovered.records.size(), 1u);
+  const auto& ended = std::get<JobEnded>(recovered.records[0]);
+  EXPECT_EQ(ended.job, JobId(1));
+  EXPECT_EQ(ended.state, JobState::kFailed);
+  EXPECT_EQ(ended.counts, counts);
+  EXPECT_EQ(ended.unix_us, 99);
+  EXPECT_EQ(*reader_->ReadTemplate(JobId(1)), "template of 1") << "still there for showing it";
+  EXPECT_THAT(RangesOf(Read({.job = JobId(1)})), ElementsAre(TaskRange{0, 10}, TaskRange{10, 2}));
+}
+
+TEST_P(StoreContractTest, AForgottenJobIsGoneButItsIdStaysTaken) {
+  Commit(AppendInputs{InputSetId(1), 0, Pack({"a", "b"})}, Job(1, 2, 1), Job(2));
+  Commit(Ended(1, 0, 2), Ended(2, 0, 2), AttemptsCharged{JobId(1), 0, 1, 0, false},
+         JobEnded{JobId(1), JobState::kSucceeded, {.succeeded = 2}, 1});
+  Commit(Job(7));
+  Commit(JobForgotten{JobId(1)}, JobForgotten{JobId(7)});
+  for (int start = 0; start < 2; ++start) {
+    EXPECT_THAT(Read({.job = JobId(1)}).entries, IsEmpty());
+    EXPECT_EQ(Read({.job = JobId(2)}).entries.size(), 1u);
+    EXPECT_EQ(InputsError(1, {0, 1}), absl::StatusCode::kNotFound);
+    EXPECT_EQ(reader_->ReadTemplate(JobId(1)).status().code(), absl::StatusCode::kNotFound);
+    const Recovered recovered = Restart();
+    ASSERT_EQ(recovered.jobs.size(), 1u);
+    EXPECT_EQ(recovered.jobs[0].record.job, JobId(2));
+    EXPECT_THAT(Only<AttemptsCharged>(recovered.records), IsEmpty());
+    EXPECT_EQ(recovered.last_job, JobId(7));
+    EXPECT_EQ(recovered.last_input_set, InputSetId(1));
+  }
+  EXPECT_EQ(TryCommit(JobForgotten{JobId(1)}).code(), absl::StatusCode::kInternal);
+}
+
+// ---- inputs ----
+
+TEST_P(StoreContractTest, InputsAreReadByAnyRange) {
+  // Chunks of one size, of many, of nothing, and one long enough to be split.
+  std::vector<std::string> expected;
+  std::mt19937_64 random(1);
+  TaskIndex first = 0;
+  const auto append = [&](std::vector<std::string> values) {
+    Commit(AppendInputs{InputSetId(3), first, Pack(values)});
+    first += values.size();
+    expected.insert(expected.end(), values.begin(), values.end());
+  };
+  append(std::vector<std::string>(30'000, "12345678"));
+  append({"", "a", std::string(100'000, 'x'), "bb", ""});
+  append(std::vector<std::string>(7, ""));
+  std::vector<std::string> uneven;
+  for (int i = 0; i < 40'000; ++i)
+    uneven.emplace_back(random() % 12, static_cast<char>('a' + i % 26));
+  append(uneven);
+  Commit(Job(1, first, 3));
+
+  for (int start = 0; start < 2; ++start) {
+    EXPECT_EQ(Inputs(3, {0, first}), Pack(expected));
+    EXPECT_EQ(Inputs(3, {5, 0}).count(), 0u);
+    for (int round = 0; round < 200; ++round) {
+      const TaskIndex from = random() % first;
+      const std::uint64_t count = 1 + random() % std::min<std::uint64_t>(first - from, 20'000);
+      const auto begin = expected.begin() + static_cast<std::ptrdiff_t>(from);
+      ASSERT_EQ(Inputs(3, {from, count}), Pack({begin, begin + static_cast<std::ptrdiff_t>(count)}))
+          << from << " " << count;
+    }
+    EXPECT_EQ(InputsError(3, {first, 1}), absl::StatusCode::kNotFound);
+    EXPECT_EQ(InputsError(3, {first - 1, 2}), absl::StatusCode::kNotFound);
+    EXPECT_EQ(InputsError(4, {0, 1}), absl::StatusCode::kNotFound);
+    Restart();
+  }
+}
+
+TEST_P(StoreContractTest, InputsOfAnUnfinishedSubmitAreDroppedAtTheNextStart) {
+  Commit(AppendInputs{InputSetId(1), 0, Pack({"a"})}, AppendInputs{InputSetId(2), 0, Pack({"b"})});
+  Commit(AppendInputs{InputSetId(4), 0, Pack({"c"})}, AppendInputs{InputSetId(5), 0, Pack({"d"})});
+  Commit(DropInputs{InputSetId(1)}, DropInputs{InputSetId(77)}, Job(1, 1, 4));
+  EXPECT_EQ(InputsError(1, {0, 1}), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Inputs(2, {0, 1}), Pack({"b"}));
+  const Recovered recovered = Restart();
+  EXPECT_EQ(recovered.last_input_set, InputSetId(5));
+  EXPECT_EQ(InputsError(2, {0, 1}), absl::StatusCode::kNotFound);
+  EXPECT_EQ(InputsError(5, {0, 1}), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Inputs(4, {0, 1}), Pack({"c"}));
+}
+
+TEST_P(StoreContractTest, AGapBetweenInputsIsRefused) {
+  Commit(AppendInputs{InputSetId(1), 0, Pack({"a", "b"})});
+  EXPECT_EQ(TryCommit(AppendInputs{InputSetId(1), 3, Pack({"c"})}).code(),
+            absl::StatusCode::kInternal);
+}
+
+// ---- outcomes ----
+
+TEST_P(StoreContractTest, AnOutcomeComesBackWhole) {
+  Outcome full{.tasks = {3, 1},
+               .status = TaskStatus::kFailed,
+               .cause = Cause::kSignal,
+               .code = -9,
+               .message = std::string("why\0\xff", 5),
+               .results = Pack({std::string("out\0\n", 5)}),
+               .error_output = std::string("\0err", 4),
+               .output_file = "1/2-3.out",
+               .output_bytes = 1ull << 33,
+               .error_file = "1/2-3.err",
+               .error_bytes = 6,
+               .started_unix_us = 1'700'000'000'000'001,
+               .finished_unix_us = 1'700'000'000'000'002,
+               .busy_ns = 123,
+               .pid = 4'000'000'000,
+               .user_cpu_us = 5,
+               .system_cpu_us = 6,
+               .peak_memory_bytes = 1ull << 40,
+               .attempt = 3,
+               .assignment = AssignmentId(1ull << 22, 5),
+               .worker = WorkerId(8),
+               .culprit = true};
+  Outcome uneven = full;
+  uneven.tasks = {10, 3};
+  uneven.results = Pack({"a", "", "ccc"});
+  Outcome uniform = full;
+  uniform.tasks = {20, 2};
+  uniform.results = Pack({"12345678", "abcdefgh"});
+  const Outcome plain{.tasks = {30, 1000}};
+  Commit(Job(1), AddOutcome{JobId(1), full}, AddOutcome{JobId(1), uneven},
+         AddOutcome{JobId(1), uniform}, AddOutcome{JobId(1), plain});
+  EXPECT_THAT(OutcomesOf(Read({.job = JobId(1)})), ElementsAre(full, uneven, uniform, plain));
+
+  for (Outcome* outcome : {&full, &uneven, &uniform}) {
+    outcome->results = {};
+    outcome->error_output = "";
+  }
+  EXPECT_THAT(OutcomesOf(Read({.job = JobId(1), .with_payload = false})),
+              ElementsAre(full, uneven, uniform, plain));
+}
+
+TEST_P(StoreContractTest, OrderOfCompletionGoesOnFromTheCursor) {
+  Commit(Job(1), Job(2), Ended(1, 20, 5), Ended(2, 0, 3), Ended(1, 0, 5));
+  OutcomePage page = Read({.job = JobId(1)});
+  EXPECT_THAT(RangesOf(page), ElementsAre(TaskRange{20, 5}, TaskRange{0, 5}));
+  EXPECT_TRUE(page.complete);
+  EXPECT_LT(page.entries[0].sequence, page.entries[1].sequence);
+  EXPECT_EQ(page.next_cursor, page.entries[1].sequence);
+
+  const std::uint64_t cursor = page.next_cursor;
+  page = Read({.job = JobId(1), .cursor = cursor});
+  EXPECT_THAT(page.entries, IsEmpty());
+  EXPECT_EQ(page.next_cursor, cursor);
+  Commit(Ended(2, 3, 3), Ended(1, 10, 5));
+  EXPECT_THAT(RangesOf(Read({.job = JobId(1), .cursor = cursor})), ElementsAre(TaskRange{10, 5}));
+  Restart();
+  EXPECT_THAT(RangesOf(Read({.job = JobId(1), .cursor = cursor})), ElementsAre(TaskRange{10, 5}));
+  EXPECT_THAT(Read({.job = JobId(3)}).entries, IsEmpty());
+}
+
+TEST_P(StoreContractTest, IndexOrderStopsAtAGapAndGoesOnWhenItIsFilled) {
+  Commit(Job(1), Ended(1, 20, 5), Ended(1, 0, 5), Ended(1, 5, 5));
+  OutcomePage page = Read({.job = JobId(1), .in_order = true});
+  EXPECT_THAT(RangesOf(page), ElementsAre(TaskRange{0, 5}, TaskRange{5, 5}));
+  EXPECT_EQ(page.next_cursor, 10u);
+  EXPECT_TRUE(page.complete);
+  page = Read({.job = JobId(1), .in_order = true, .cursor = 10});
+  EXPECT_THAT(page.entries, IsEmpty());
+  EXPECT_EQ(page.next_cursor, 10u);
+  Commit(Ended(1, 10, 10));
+  page = Read({.job = JobId(1), .in_order = true, .cursor = 10});
+  EXPECT_THAT(RangesOf(page), ElementsAre(TaskRange{10, 10}, TaskRange{20, 5}));
+  EXPECT_EQ(page.next_cursor, 25u);
+  // Within a run, the run comes whole.
+  page = Read({.job = JobId(1), .in_order = true, .cursor = 12});
+  EXPECT_THAT(RangesOf(page), ElementsAre(TaskRange{10, 10}, TaskRange{20, 5}));
+}
+
+TEST_P(StoreContractTest, PagesKeepToTheirLimitAndBringAtLeastOne) {
+  Commit(Job(1));
+  for (TaskIndex task = 0; task < 20; ++task) {
+    AddOutcome write = Ended(1, task, 1);
+    write.outcome.results = Pack({std::string(1000, 'r')});
+    Commit(write);
+  }
+  for (const bool in_order : {false, true}) {
+    for (const std::size_t limit : {1u, 5'000u, 100'000u}) {
+      OutcomeQuery query{.job = JobId(1), .in_order = in_order, .byte_limit = limit};
+      TaskIndex next = 0;
+      bool complete = false;
+      while (!complete) {
+        const OutcomePage page = Read(query);
+        ASSERT_FALSE(page.entries.empty());
+        std::size_t bytes = 0;
+        for (const auto& entry : page.entries) {
+          EXPECT_EQ(entry.outcome.tasks.first, next++);
+          bytes += ByteCount(entry.outcome);
+        }
+        EXPECT_TRUE(bytes <= limit || page.entries.size() == 1);
+        query.cursor = page.next_cursor;
+        complete = page.complete;
+      }
+      EXPECT_EQ(next, 20u);
+    }
+  }
+}
+
+TEST_P(StoreContractTest, OutcomesOfSomeTasksAndOfFailures) {
+  Commit(Job(1, 30'000), Ended(1, 10, 10), Ended(1, 0, 10), Ended(1, 20, 2, TaskStatus::kFailed));
+  Commit(Ended(1, 22, 20'000), Ended(1, 20'022, 1, TaskStatus::kCancelled));
+  const auto ranges = [this](OutcomeQuery query) {
+    query.job = JobId(1);
+    return RangesOf(Read(query));
+  };
+  for (const bool in_order : {false, true}) {
+    EXPECT_THAT(ranges({.in_order = in_order, .only = {15, 1}}), ElementsAre(TaskRange{10, 10}));
+    EXPECT_THAT(ranges({.in_order = in_order, .only = {19, 2}}),
+                ElementsAre(TaskRange{10, 10}, TaskRange{20, 2}));
+    EXPECT_THAT(ranges({.in_order = in_order, .only = {21, 20'000}}),
+                ElementsAre(TaskRange{20, 2}, TaskRange{22, 20'000}));
+    EXPECT_THAT(ranges({.in_order = in_order, .only = {25'000, ~0ull}}), IsEmpty());
+    EXPECT_THAT(ranges({.in_order = in_order, .unsuccessful_only = true}),
+                ElementsAre(TaskRange{20, 2}, TaskRange{20'022, 1}));
+    EXPECT_THAT(ranges({.in_order = in_order, .only = {0, 22}, .unsuccessful_only = true}),
+                ElementsAre(TaskRange{20, 2}));
+  }
+  // Completion order also among few tasks, and from its cursor.
+  const OutcomePage page = Read({.job = JobId(1), .only = {5, 10}});
+  EXPECT_THAT(RangesOf(page), ElementsAre(TaskRange{10, 10}, TaskRange{0, 10}));
+  EXPECT_THAT(
+      RangesOf(Read({.job = JobId(1), .cursor = page.entries[0].sequence, .only = {5, 10}})),
+      ElementsAre(TaskRange{0, 10}));
+  // Index order from a cursor behind the first of them.
+  EXPECT_THAT(ranges({.in_order = true, .cursor = 20, .only = {15, 6}}),
+              ElementsAre(TaskRange{20, 2}));
+}
+
+TEST_P(StoreContractTest, ATaskHasOneOutcome) {
+  for (const TaskRange second : {TaskRange{10, 10}, TaskRange{0, 11}, TaskRange{19, 1},
+                                 TaskRange{12, 2}, TaskRange{5, 100}, TaskRange{30, 5}}) {
+    StartAfresh();
+    Commit(Job(1), Job(2), Ended(2, 0, 1000), Ended(1, 10, 10), Ended(1, 30, 5));
+    EXPECT_EQ(TryCommit(Ended(1, second.first, second.count)).code(), absl::StatusCode::kInternal)
+        << second;
+  }
+}
+
+TEST_P(StoreContractTest, WhatIsNoOutcomeIsRefused) {
+  AddOutcome crash = Ended(1, 0, 1, TaskStatus::kCrashed);
+  AddOutcome too_few = Ended(1, 0, 2);
+  too_few.outcome.results = Pack({"one"});
+  for (const AddOutcome& wrong : {crash, too_few, Ended(1, 0, 0), Ended(2, 0, 1)}) {
+    StartAfresh();
+    Commit(Job(1));
+    EXPECT_EQ(TryCommit(wrong).code(), absl::StatusCode::kInternal);
+  }
+}
+
+TEST_P(StoreContractTest, EveryReaderSeesWhatWasCommittedBefore) {
+  Commit(Job(1));
+  auto other = *subject_->store().NewReader();
+  for (TaskIndex task = 0; task < 50; ++task) {
+    Commit(Ended(1, task, 1));
+    for (StoreReader* reader : {reader_.get(), other.get()}) {
+      const auto page = reader->ReadOutcomes({.job = JobId(1), .in_order = true, .cursor = task});
+      ASSERT_TRUE(page.ok());
+      ASSERT_EQ(page->entries.size(), 1u) << task;
+      ASSERT_EQ(page->next_cursor, task + 1);
+    }
+  }
+}
+
+// Runs of random lengths in random order, read in both orders while they come, against a plain
+// list.
+TEST_P(StoreContractTest, RandomRunsAreReadOnceEachInBothOrders) {
+  std::mt19937_64 random(7);
+  std::vector<AddOutcome> runs;
+  TaskIndex end = 0;
+  for (int i = 0; i < 400; ++i) {
+    const std::uint64_t count = 1 + random() % 20;
+    AddOutcome run =
+        Ended(1, end, count, random() % 5 == 0 ? TaskStatus::kFailed : TaskStatus::kSucceeded);
+    if (random() % 2 == 0) {
+      for (std::uint64_t k = 0; k < count; ++k) {
+        run.outcome.results.Append(std::string(1 + random() % 9, 'r'));
+      }
+    }
+    end += count;
+    runs.push_back(std::move(run));
+  }
+  std::shuffle(runs.begin(), runs.end(), random);
+  Commit(Job(1, end));
+
+  std::vector<Outcome> completed;
+  std::vector<Outcome> in_order;
+  OutcomeQuery completion{.job = JobId(1), .byte_limit = 3000};
+  OutcomeQuery index{.job = JobId(1), .in_order = true, .byte_limit = 3000};
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    Commit(runs[i]);
+    if (random() % 8 != 0 && i + 1 < runs.size()) continue;
+    for (auto& [query, seen] :
+         {std::pair<OutcomeQuery&, std::vector<Outcome>&>{completion, completed},
+          {index, in_order}}) {
+      bool complete = false;
+      while (!complete) {
+        OutcomePage page = Read(query);
+        for (auto& entry : page.entries) seen.push_back(std::move(entry.outcome));
+        query.cursor = page.next_cursor;
+        complete = page.complete;
+      }
+    }
+  }
+  std::vector<Outcome> expected;
+  for (const AddOutcome& run : runs) expected.push_back(run.outcome);
+  EXPECT_TRUE(completed == expected);
+  std::sort(expected.begin(), expected.end(),
+            [](const Outcome& a, const Outcome& b) { return a.tasks.first < b.tasks.first; });
+  EXPECT_TRUE(in_order == expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, StoreContractTest, ::testing::ValuesIn(AllStores()),
+                         [](const auto& kind) { return std::string(kind.param.name); });
+
+}  // namespace
+}  // namespace haul::coordinator

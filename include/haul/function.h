@@ -1,0 +1,535 @@
+// Functions that Haul calls: declared once in a header that both sides include, served by a shared
+// library which workers load. Standard C++20 alone; nothing to link.
+//
+//   // primes.h
+//   inline constexpr haul::Function<std::uint64_t(std::uint64_t, std::uint64_t)> kCountPrimes{
+//       "count_primes.v1"};
+//   // primes.cc -> libprimes.so
+//   HAUL_SERVE(kCountPrimes, [](haul::Context& context, std::uint64_t low, std::uint64_t high) { …
+//   });
+//
+// Many threads call a served function at once. Whatever it throws is that task's failure, with its
+// message; a signal or exit() ends the process that it shares with other tasks, which are then run
+// again.
+//
+// Bytes of a value (Codec<T>), and what the signature calls its type:
+//   bool             bool      one byte, 0 or 1
+//   integers         i8 … u64  two's complement, least significant byte first; by size and sign, so
+//   that
+//                              long and long long are both i64; char and its wide kin are no
+//                              integers here
+//   float, double    f32 f64   the IEEE 754 bits as u32, u64
+//   std::string      str       u32 n, then n bytes, whichever they are
+//   vector<byte>     bytes     u32 n, then n bytes
+//   vector<T>        vec<T>    u32 n, then n values
+//   optional<T>      opt<T>    one byte, 0 or 1; after a 1 the value
+//   tuple, pair      tuple<…>  the members, one after the other (at least one)
+//   void             void      nothing; as a result only
+// Arguments are their values one after the other. What is too short, too long, or holds a byte that
+// is neither 0 nor 1 where it must be is refused, and the task fails with a message naming function
+// and argument.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+// ---------------------------------------------------------------------------------------------------------
+// The C interface: what a library exports, in whatever language it is written.
+//
+// A library exports `const haul_library* haul_library_v1(void)`, which is called once, after
+// loading. All of it must stay as it is while the library is loaded. The version changes when an
+// older host could not use the table; a struct may grow at its end, which its size tells.
+extern "C" {
+
+#define HAUL_INTERFACE_VERSION 1u
+
+// What a function may ask of its host, from the thread that runs the task and until it returns.
+// `task` is haul_call::task.
+typedef struct haul_host {
+  uint64_t struct_size;
+  // Adds to the result's bytes. What is over the host's limit is dropped, and the task fails.
+  void (*append_result)(void* task, const void* data, uint64_t size);
+  // The task's message; it fails if `invoke` then returns non-zero. The last call counts.
+  void (*set_error)(void* task, const char* message, uint64_t size);
+  int32_t (*stop_requested)(void* task);
+  // Has on_stop(argument) called once, from some thread, when the task is asked to stop: at once if
+  // it was already. A null on_stop takes that back, and returns when no call of it is under way.
+  // Whoever watches takes it back before `invoke` returns.
+  void (*watch_stop)(void* task, void (*on_stop)(void* argument), void* argument);
+} haul_host;
+
+typedef struct haul_call {
+  uint64_t struct_size;
+  uint64_t job_id;
+  uint64_t task_index;
+  uint64_t fencing_token;
+  const void* arguments;
+  uint64_t argument_bytes;
+  uint32_t attempt;  // from 1
+  uint32_t reserved;
+  const haul_host* host;
+  void* task;
+} haul_call;
+
+typedef struct haul_function {
+  const char* name;       // printable UTF-8, 1 to 256 bytes
+  const char* signature;  // such as "u64(u64,u64)", printable ASCII, at most 1,024 bytes
+  const void* target;     // handed to `invoke`
+  // 0: it succeeded. Nothing may be thrown through it. Called from many threads at once.
+  int32_t (*invoke)(const void* target, const haul_call* call);
+} haul_function;
+
+typedef struct haul_library {
+  uint32_t interface_version;  // HAUL_INTERFACE_VERSION
+  uint32_t function_size;      // sizeof(haul_function)
+  uint64_t function_count;
+  const haul_function* functions;
+} haul_library;
+
+}  // extern "C"
+
+namespace haul {
+
+// ---------------------------------------------------------------------------------------------------------
+// Values as bytes.
+
+// Bytes that do not describe a value of the wanted type.
+class DecodeError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Collects the bytes of values.
+class Writer {
+ public:
+  void Append(const void* data, std::size_t size) {
+    bytes_.append(static_cast<const char*>(data), size);
+  }
+  template <typename T>
+  void AppendUnsigned(T value) {
+    static_assert(std::is_unsigned_v<T>);
+    unsigned char little_endian[sizeof(T)];
+    for (std::size_t i = 0; i < sizeof(T); ++i) {
+      little_endian[i] = static_cast<unsigned char>(value >> (8 * i));
+    }
+    Append(little_endian, sizeof(T));
+  }
+  // Throws std::length_error above 4 GiB.
+  void AppendCount(std::size_t count) {
+    if (count > std::numeric_limits<std::uint32_t>::max()) {
+      throw std::length_error("a value of " + std::to_string(count) +
+                              " elements; the limit is 2^32 - 1");
+    }
+    AppendUnsigned(static_cast<std::uint32_t>(count));
+  }
+  const std::string& bytes() const { return bytes_; }
+  std::string Release() { return std::move(bytes_); }
+
+ private:
+  std::string bytes_;
+};
+
+// Takes values off bytes that must outlive it. Throws DecodeError where they are too few.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
+
+  std::size_t remaining() const { return bytes_.size(); }
+  std::string_view Take(std::size_t size) {
+    if (size > bytes_.size()) {
+      throw DecodeError("needs " + std::to_string(size) + " bytes where " +
+                        std::to_string(bytes_.size()) + " are left");
+    }
+    const std::string_view taken = bytes_.substr(0, size);
+    bytes_.remove_prefix(size);
+    return taken;
+  }
+  template <typename T>
+  T TakeUnsigned() {
+    static_assert(std::is_unsigned_v<T>);
+    const std::string_view taken = Take(sizeof(T));
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < sizeof(T); ++i) {
+      value |= std::uint64_t{static_cast<unsigned char>(taken[i])} << (8 * i);
+    }
+    return static_cast<T>(value);
+  }
+  bool TakeFlag() {
+    const auto byte = TakeUnsigned<std::uint8_t>();
+    if (byte > 1) throw DecodeError("a flag is " + std::to_string(byte) + ", must be 0 or 1");
+    return byte == 1;
+  }
+  void ExpectEnd() const {
+    if (!bytes_.empty()) {
+      throw DecodeError(std::to_string(bytes_.size()) + " bytes follow the last value");
+    }
+  }
+
+ private:
+  std::string_view bytes_;
+};
+
+// How values of a type travel. Specialise it for a type of your own, in a header that both sides
+// include:
+//
+//   template <>
+//   struct haul::Codec<Point> {
+//     static std::string Name() { return "point"; }   // as signatures call it: letters, digits, _
+//     and . static void Encode(const Point& value, Writer& writer) { … } static Point
+//     Decode(Reader& reader) { … }       // throws DecodeError
+//   };
+template <typename T>
+struct Codec {
+  static_assert(sizeof(T) == 0, "haul::Codec has no specialisation for this type");
+};
+
+namespace internal {
+
+template <typename T>
+concept Integer = std::is_integral_v<T> && !std::is_same_v<T, bool> && !std::is_same_v<T, char> &&
+                  !std::is_same_v<T, wchar_t> && !std::is_same_v<T, char8_t> &&
+                  !std::is_same_v<T, char16_t> && !std::is_same_v<T, char32_t> && sizeof(T) <= 8;
+
+template <typename T>
+concept Float = std::is_same_v<T, float> || std::is_same_v<T, double>;
+
+// "a,b,c" of the types' names.
+template <typename... T>
+std::string JoinNames() {
+  std::string names;
+  ((names += names.empty() ? "" : ",", names += Codec<T>::Name()), ...);
+  return names;
+}
+
+// Members of tuples and pairs, in order: a braced list is evaluated from left to right.
+template <typename Tuple, typename... T>
+struct TupleCodec {
+  static_assert(sizeof...(T) > 0, "a tuple without members has no bytes");
+  static std::string Name() { return "tuple<" + JoinNames<T...>() + ">"; }
+  static void Encode(const Tuple& value, Writer& writer) {
+    std::apply([&](const T&... member) { (Codec<T>::Encode(member, writer), ...); }, value);
+  }
+  static Tuple Decode(Reader& reader) { return Tuple{Codec<T>::Decode(reader)...}; }
+};
+
+}  // namespace internal
+
+template <>
+struct Codec<void> {
+  static std::string Name() { return "void"; }
+};
+
+template <>
+struct Codec<bool> {
+  static std::string Name() { return "bool"; }
+  static void Encode(bool value, Writer& writer) {
+    writer.AppendUnsigned(static_cast<std::uint8_t>(value ? 1 : 0));
+  }
+  static bool Decode(Reader& reader) { return reader.TakeFlag(); }
+};
+
+template <typename T>
+requires internal::Integer<T>
+struct Codec<T> {
+  using Unsigned = std::make_unsigned_t<T>;
+  static std::string Name() {
+    return (std::is_signed_v<T> ? "i" : "u") + std::to_string(8 * sizeof(T));
+  }
+  static void Encode(T value, Writer& writer) {
+    writer.AppendUnsigned(static_cast<Unsigned>(value));
+  }
+  static T Decode(Reader& reader) { return static_cast<T>(reader.TakeUnsigned<Unsigned>()); }
+};
+
+template <typename T>
+requires internal::Float<T>
+struct Codec<T> {
+  static_assert(std::numeric_limits<T>::is_iec559);
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  static std::string Name() { return sizeof(T) == 4 ? "f32" : "f64"; }
+  static void Encode(T value, Writer& writer) {
+    Bits bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    writer.AppendUnsigned(bits);
+  }
+  static T Decode(Reader& reader) {
+    const Bits bits = reader.TakeUnsigned<Bits>();
+    T value;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+  }
+};
+
+template <>
+struct Codec<std::string> {
+  static std::string Name() { return "str"; }
+  static void Encode(std::string_view value, Writer& writer) {
+    writer.AppendCount(value.size());
+    writer.Append(value.data(), value.size());
+  }
+  static std::string Decode(Reader& reader) {
+    return std::string(reader.Take(reader.TakeUnsigned<std::uint32_t>()));
+  }
+};
+
+template <>
+struct Codec<std::vector<std::byte>> {
+  static std::string Name() { return "bytes"; }
+  static void Encode(const std::vector<std::byte>& value, Writer& writer) {
+    writer.AppendCount(value.size());
+    writer.Append(value.data(), value.size());
+  }
+  static std::vector<std::byte> Decode(Reader& reader) {
+    const std::string_view taken = reader.Take(reader.TakeUnsigned<std::uint32_t>());
+    const auto* begin = reinterpret_cast<const std::byte*>(taken.data());
+    return std::vector<std::byte>(begin, begin + taken.size());
+  }
+};
+
+template <typename T>
+struct Codec<std::vector<T>> {
+  static std::string Name() { return "vec<" + Codec<T>::Name() + ">"; }
+  static void Encode(const std::vector<T>& value, Writer& writer) {
+    writer.AppendCount(value.size());
+    for (const T& element : value) Codec<T>::Encode(element, writer);
+  }
+  static std::vector<T> Decode(Reader& reader) {
+    const auto count = reader.TakeUnsigned<std::uint32_t>();
+    std::vector<T> value;
+    // The count is not to be believed before the bytes are seen.
+    value.reserve(count < reader.remaining() ? count : reader.remaining());
+    for (std::uint32_t i = 0; i < count; ++i) value.push_back(Codec<T>::Decode(reader));
+    return value;
+  }
+};
+
+template <typename T>
+struct Codec<std::optional<T>> {
+  static std::string Name() { return "opt<" + Codec<T>::Name() + ">"; }
+  static void Encode(const std::optional<T>& value, Writer& writer) {
+    Codec<bool>::Encode(value.has_value(), writer);
+    if (value.has_value()) Codec<T>::Encode(*value, writer);
+  }
+  static std::optional<T> Decode(Reader& reader) {
+    if (!reader.TakeFlag()) return std::nullopt;
+    return Codec<T>::Decode(reader);
+  }
+};
+
+template <typename... T>
+struct Codec<std::tuple<T...>> : internal::TupleCodec<std::tuple<T...>, T...> {};
+template <typename A, typename B>
+struct Codec<std::pair<A, B>> : internal::TupleCodec<std::pair<A, B>, A, B> {};
+
+// ---------------------------------------------------------------------------------------------------------
+// Functions.
+
+template <typename Signature>
+class Function;
+
+// A function's name and type. The name carries a version, since the type may change:
+// "count_primes.v1".
+template <typename Result, typename... Arguments>
+class Function<Result(Arguments...)> {
+  static_assert((std::is_same_v<Arguments, std::remove_cvref_t<Arguments>> && ...),
+                "arguments travel as values: declare std::string, not const std::string&");
+  static_assert(std::is_same_v<Result, std::remove_cvref_t<Result>>, "results travel as values");
+
+ public:
+  using ResultType = Result;
+
+  // `name` is a literal of 1 to 256 bytes.
+  constexpr explicit Function(const char* name) : name_(name) {
+    const std::size_t size = std::string_view(name).size();
+    if (size == 0 || size > 256)
+      throw std::invalid_argument("a function's name has 1 to 256 bytes");
+  }
+
+  constexpr const char* name() const { return name_; }
+  // Such as "u64(u64,u64)". The two sides compare it.
+  static std::string Signature() {
+    return Codec<Result>::Name() + "(" + internal::JoinNames<Arguments...>() + ")";
+  }
+
+  static std::string EncodeArguments(const Arguments&... arguments) {
+    Writer writer;
+    (Codec<Arguments>::Encode(arguments, writer), ...);
+    return writer.Release();
+  }
+  // Throws DecodeError.
+  static Result DecodeResult(std::string_view bytes) {
+    Reader reader(bytes);
+    if constexpr (std::is_void_v<Result>) {
+      reader.ExpectEnd();
+    } else {
+      Result result = Codec<Result>::Decode(reader);
+      reader.ExpectEnd();
+      return result;
+    }
+  }
+
+ private:
+  const char* name_;
+};
+
+// What a running task knows of itself. Made for one call, used by the thread that makes it; the
+// tokens that it gives may go to other threads and outlive it.
+class Context {
+ public:
+  explicit Context(const haul_call& call) : call_(call) {}
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  ~Context() {
+    if (stop_.has_value()) call_.host->watch_stop(call_.task, nullptr, nullptr);
+  }
+
+  std::uint64_t job_id() const { return call_.job_id; }
+  std::uint64_t task_index() const { return call_.task_index; }
+  std::uint32_t attempt() const { return call_.attempt; }  // from 1
+  // Rises with every start of the task: a resource that remembers the greatest it saw can refuse
+  // older ones.
+  std::uint64_t fencing_token() const { return call_.fencing_token; }
+
+  // The task was cancelled or has run out of time: end soon, the result is not wanted any more.
+  bool stop_requested() const { return call_.host->stop_requested(call_.task) != 0; }
+  // The same for what waits or has threads of its own.
+  std::stop_token stop_token() {
+    if (!stop_.has_value()) {
+      stop_.emplace();
+      call_.host->watch_stop(call_.task, &Context::OnStop, &*stop_);
+    }
+    return stop_->get_token();
+  }
+
+ private:
+  static void OnStop(void* source) { static_cast<std::stop_source*>(source)->request_stop(); }
+
+  const haul_call& call_;
+  std::optional<std::stop_source> stop_;
+};
+
+namespace internal {
+
+// The functions of this library. Hidden, or the dynamic linker would make one list for all that are
+// loaded.
+[[gnu::visibility("hidden")]] inline std::vector<haul_function>& Registry() {
+  static std::vector<haul_function> functions;
+  return functions;
+}
+
+[[gnu::visibility("hidden")]] inline const haul_library& Library() {
+  static const haul_library library = {HAUL_INTERFACE_VERSION, sizeof(haul_function),
+                                       Registry().size(), Registry().data()};
+  return library;
+}
+
+}  // namespace internal
+}  // namespace haul
+
+// In a library that serves something, and nowhere else: Served mentions it.
+extern "C" [[gnu::visibility("default")]] inline const haul_library* haul_library_v1() {
+  return &haul::internal::Library();
+}
+
+namespace haul::internal {
+
+inline int32_t Fail(const haul_call& call, std::string_view message) {
+  call.host->set_error(call.task, message.data(), message.size());
+  return 1;
+}
+
+// Registers `body` as the implementation of a function. Lives as long as the library.
+template <typename Result, typename Body, typename... Arguments>
+class Served {
+  static_assert(
+      std::is_invocable_v<const Body&, Context&, Arguments...>,
+      "the served callable takes (haul::Context&, arguments as declared...) and is not mutable");
+
+ public:
+  Served(const Function<Result(Arguments...)>& function, Body body)
+      : name_(function.name()), signature_(function.Signature()), body_(std::move(body)) {
+    entry_point_ = &haul_library_v1;
+    Registry().push_back({name_, signature_.c_str(), this, &Served::Invoke});
+  }
+  Served(const Served&) = delete;
+  Served& operator=(const Served&) = delete;
+
+ private:
+  static int32_t Invoke(const void* target, const haul_call* call) noexcept {
+    const Served& self = *static_cast<const Served*>(target);
+    try {
+      return self.Call(*call);
+    } catch (const std::exception& error) {
+      return Fail(*call, error.what());
+    } catch (...) {
+      return Fail(*call, "it threw something that is no std::exception");
+    }
+  }
+
+  int32_t Call(const haul_call& call) const {
+    std::size_t position = 0;  // of the argument being decoded, from 1
+    std::optional<std::tuple<Arguments...>> arguments;
+    try {
+      Reader reader({static_cast<const char*>(call.arguments), call.argument_bytes});
+      arguments.emplace(std::tuple<Arguments...>{Take<Arguments>(reader, position)...});
+      reader.ExpectEnd();
+    } catch (const DecodeError& error) {
+      return Fail(call, std::string(name_) + ": argument " + std::to_string(position) + " of " +
+                            signature_ + ": " + error.what());
+    }
+    Context context(call);
+    const auto run = [&](Arguments&... argument) -> decltype(auto) {
+      return body_(context, std::move(argument)...);
+    };
+    if constexpr (std::is_void_v<Result>) {
+      std::apply(run, *arguments);
+    } else {
+      static_assert(
+          std::is_convertible_v<std::invoke_result_t<const Body&, Context&, Arguments...>, Result>,
+          "the served callable returns what the function declares");
+      Writer writer;
+      Codec<Result>::Encode(std::apply(run, *arguments), writer);
+      call.host->append_result(call.task, writer.bytes().data(), writer.bytes().size());
+    }
+    return 0;
+  }
+
+  template <typename T>
+  static T Take(Reader& reader, std::size_t& position) {
+    ++position;
+    return Codec<T>::Decode(reader);
+  }
+
+  const char* name_;
+  std::string signature_;
+  Body body_;
+  const haul_library* (*entry_point_)();
+};
+
+template <typename Result, typename Body, typename... Arguments>
+Served(const Function<Result(Arguments...)>&, Body) -> Served<Result, Body, Arguments...>;
+
+}  // namespace haul::internal
+
+#define HAUL_INTERNAL_JOIN2(a, b) a##b
+#define HAUL_INTERNAL_JOIN(a, b) HAUL_INTERNAL_JOIN2(a, b)
+
+// Serves `function` by a callable (haul::Context&, arguments...) -> result. At namespace scope in a
+// .cc file, once for each function.
+#define HAUL_SERVE(function, ...)                                                          \
+  [[maybe_unused]] static const ::haul::internal::Served HAUL_INTERNAL_JOIN(haul_served_,  \
+                                                                            __COUNTER__) { \
+    function, __VA_ARGS__                                                                  \
+  }

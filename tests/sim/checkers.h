@@ -1,0 +1,104 @@
+// What really happened in the simulated world, and whether Haul's promises (docs/semantics.md) held. Knows
+// nothing of the coordinator's state: it sees what leaves the coordinator, what reaches the disk and what
+// the workers do. One thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/ids.h"
+#include "common/outcome.h"
+#include "coordinator/core/events.h"
+#include "coordinator/core/records.h"
+#include "coordinator/core/state.h"
+#include "tests/sim/timeline.h"
+
+namespace haul::sim {
+
+using ProcessId = Id<struct WorkerProcessKind>;  // of one worker process, for ever
+
+// One start of a task at a worker.
+struct Start {
+  ProcessId process;
+  AssignmentId assignment;
+  bool running = true;
+  bool excused = false;  // the task may start once more
+};
+struct TaskHistory {
+  std::vector<Start> starts;
+  AssignmentId last_released;  // the newest assignment of it that left the coordinator
+  bool has_outcome = false;    // on the disk; of a volatile job: recorded
+};
+struct JobHistory {
+  coordinator::JobSpec spec;
+  std::vector<TaskHistory> tasks;
+  std::uint64_t running = 0;  // starts that run and are not excused
+  bool cancel_asked = false;
+};
+
+class Checkers {
+ public:
+  Checkers(const Timeline& timeline, std::int64_t lease_us)
+      : timeline_(timeline), lease_us_(lease_us) {}
+
+  // ---- workers ----
+  void OnProcessStarted(ProcessId process) { processes_[process].alive = true; }
+  void OnStart(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment);
+  void OnEnd(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment,
+             const coordinator::JobSpec& spec, TaskStatus status);
+  // It is gone, or ended everything itself: what it had not handed over may start again.
+  void OnProcessDied(ProcessId process);
+
+  // ---- the coordinator ----
+  void OnServing() { serving_since_us_ = timeline_.now_us(); }
+  void OnHeard(ProcessId process) { processes_[process].last_contact_us = timeline_.now_us(); }
+  void OnReleased(JobId job, TaskRange tasks, AssignmentId assignment);
+  void OnSubmitAnswered(JobId job, bool is_volatile);
+  // The coordinator records that this process is a worker no longer.
+  void OnLeftRecorded(ProcessId process);
+  void OnLeftDurable(ProcessId process) { Excuse(process); }
+  void OnAccepted(const coordinator::JobAccepted& record);
+  void OnOutcome(const coordinator::OutcomeRecorded& record, bool durable);
+  // An outcome as the event brought it: of that assignment, whatever the record says.
+  void OnOutcomeFrom(const coordinator::OutcomeRecorded& record,
+                     const coordinator::TasksFinished& event);
+  void OnCancelAsked(JobId job) {
+    if (JobHistory* history = Find(job)) history->cancel_asked = true;
+  }
+  void OnForgotten(JobId job);
+  void OnCoordinatorKilled();
+  void OnRecovered(const coordinator::State& state);
+  // The last word: faults stopped long ago.
+  void OnFinished(const coordinator::State& state);
+
+  void Violate(const std::string& what);
+  const std::vector<std::string>& violations() const { return violations_; }
+  std::uint64_t starts() const { return starts_; }
+  std::uint64_t repeated_starts() const { return repeated_starts_; }
+
+ private:
+  struct Process {
+    bool alive = true;
+    std::int64_t last_contact_us = 0;
+    std::vector<std::pair<JobId, TaskIndex>> started;
+  };
+  void Excuse(ProcessId process);
+  void ExcuseStart(JobHistory& job, Start& start);
+  void StopRunning(JobHistory& job, Start& start);
+  bool HasUnexcused(ProcessId process);
+  JobHistory* Find(JobId job);
+
+  const Timeline& timeline_;
+  const std::int64_t lease_us_;
+  std::int64_t serving_since_us_ = 0;
+  std::map<JobId, JobHistory> jobs_;
+  std::map<JobId, bool> answered_;  // acknowledged submits: whether volatile
+  std::map<ProcessId, Process> processes_;
+  std::vector<std::string> violations_;
+  std::uint64_t starts_ = 0;
+  std::uint64_t repeated_starts_ = 0;
+};
+
+}  // namespace haul::sim

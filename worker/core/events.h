@@ -1,0 +1,121 @@
+// What happened to a worker, as its core is told of it. Plain values; any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/ids.h"
+#include "common/outcome.h"
+
+namespace haul::worker {
+
+// Names one executor process for ever: a replacement has another id.
+using ExecutorId = Id<struct ExecutorKind>;
+
+enum class WorkKind : std::uint8_t { kCommand, kFunction };
+
+struct ChargedTask {
+  TaskIndex task = 0;
+  std::uint32_t attempts = 0;  // charged so far
+  friend bool operator==(const ChargedTask&, const ChargedTask&) = default;
+};
+
+// The worker's own start: its executors are wanted.
+struct Started {};
+
+// --- from the coordinator; each of them renews the lease ---
+struct Welcomed {
+  std::int64_t lease_us = 0;
+  std::vector<AssignmentId> dropped;  // held here, owned here no longer
+};
+struct CoordinatorHeard {};
+// Of an assignment that is known already: more tasks of it.
+struct AssignmentReceived {
+  AssignmentId assignment;
+  JobId job;
+  TaskRange tasks;
+  std::uint32_t width = 1;  // of the whole job here, from now on
+  std::uint32_t cpus_milli = 1000;
+  std::int32_t priority = 0;
+  WorkKind kind = WorkKind::kCommand;
+  bool alone = false;
+  std::vector<ChargedTask> charged;
+};
+struct RevokeReceived {
+  AssignmentId assignment;
+  std::uint64_t count = 0;
+};
+struct CancelReceived {
+  AssignmentId assignment;
+  std::string by;
+};
+struct BatchesDurable {
+  std::uint64_t through = 0;
+};
+struct DrainRequested {};  // also by a signal
+struct StopRequested {};   // also by a signal
+struct DepartReceived {};
+
+// --- of the connection ---
+struct Disconnected {};
+// The stream takes a message: what is owed may leave.
+struct SendSlotFree {};
+
+// --- of what runs ---
+// Tasks that ended; `executor` is none for a command. With `output_pending` they ended, but a large
+// output of theirs is not with the coordinator yet: OutputUploaded follows.
+struct OutcomeArrived {
+  ExecutorId executor;
+  AssignmentId assignment;
+  TaskRange tasks;
+  TaskStatus status = TaskStatus::kSucceeded;
+  std::size_t byte_count = 0;
+  bool output_pending = false;
+};
+struct OutputUploaded {
+  AssignmentId assignment;
+  TaskRange tasks;
+  TaskStatus status = TaskStatus::kSucceeded;
+  std::size_t byte_count = 0;
+};
+// A command could not be started because its job's directory does not exist here.
+struct DirectoryMissing {
+  AssignmentId assignment;
+  TaskIndex task = 0;
+  std::string message;
+};
+// An executor gives back what it had not started: the answer to ReclaimRun (an empty range: everything has
+// started), or after StopRun.
+struct TasksReclaimed {
+  ExecutorId executor;
+  AssignmentId assignment;
+  TaskRange tasks;
+};
+struct ExecutorReady {
+  ExecutorId executor;
+};
+struct Suspect {
+  AssignmentId assignment;
+  TaskIndex task = 0;
+  bool culprit = false;  // it took the signal
+  bool timed_out = false;
+};
+struct ExecutorDied {
+  ExecutorId executor;
+  std::vector<Suspect> suspects;  // what it was running
+  Cause cause = Cause::kSignal;
+  std::int32_t code = 0;
+  std::string message;
+  std::uint32_t pid = 0;
+};
+struct TimePassed {};
+
+using Event =
+    std::variant<Started, Welcomed, CoordinatorHeard, AssignmentReceived, RevokeReceived,
+                 CancelReceived, BatchesDurable, DrainRequested, StopRequested, DepartReceived,
+                 Disconnected, SendSlotFree, OutcomeArrived, OutputUploaded, DirectoryMissing,
+                 TasksReclaimed, ExecutorReady, ExecutorDied, TimePassed>;
+
+}  // namespace haul::worker

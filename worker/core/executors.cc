@@ -1,0 +1,153 @@
+// Executor processes and the runs in them, as far as the core knows them.
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "worker/core/core.h"
+
+namespace haul::worker {
+
+ExecutorId Core::NewExecutor(bool alone, std::size_t slot) {
+  const ExecutorId id(++state_.last_executor_id);
+  ExecutorState& executor = state_.executors[id];
+  executor.alone = alone;
+  executor.slot = slot;
+  Emit(StartExecutor{id, alone});
+  return id;
+}
+
+void Core::StartSharedExecutor(std::size_t slot) {
+  HAUL_CHECK(state_.slots[slot].executor.is_none());
+  state_.slots[slot].executor = NewExecutor(false, slot);
+}
+
+void Core::End(ExecutorId id, ExecutorState& executor) {
+  if (executor.phase == ExecutorState::Phase::kEnding) return;
+  executor.phase = ExecutorState::Phase::kEnding;
+  Emit(EndExecutor{id});
+}
+
+void Core::BackOff(ExecutorSlot& slot) {
+  slot.backoff_us = slot.backoff_us == 0 ? options_.backoff_min_us
+                                         : std::min(2 * slot.backoff_us, options_.backoff_max_us);
+  slot.retry_at_us = now_.monotonic_us + slot.backoff_us;
+}
+
+void Core::Reclaim(ExecutorId id, AssignmentId assignment, Run& run, std::uint64_t count) {
+  run.reclaiming = true;
+  Emit(ReclaimRun{id, assignment, count});
+}
+
+void Core::Release(JobId job, std::uint64_t count, std::uint64_t cpus_milli) {
+  state_.reserved_milli -= count * cpus_milli;
+  state_.jobs.at(job).running -= count;
+}
+
+void Core::EraseJobIfUnused(JobId job) {
+  const auto it = state_.jobs.find(job);
+  if (it != state_.jobs.end() && it->second.assignments == 0 && it->second.running == 0) {
+    state_.jobs.erase(it);
+  }
+}
+
+void Core::SetReserved(ExecutorState& executor, Run& run, std::uint64_t reserved) {
+  if (reserved > run.reserved) {
+    const std::uint64_t more = reserved - run.reserved;
+    state_.reserved_milli += more * run.cpus_milli;
+    executor.reserved_milli += more * run.cpus_milli;
+    state_.jobs.at(run.job).running += more;
+  } else {
+    const std::uint64_t less = run.reserved - reserved;
+    executor.reserved_milli -= less * run.cpus_milli;
+    Release(run.job, less, run.cpus_milli);
+  }
+  run.reserved = reserved;
+}
+
+void Core::EraseRunIfDone(ExecutorId id, AssignmentId assignment) {
+  ExecutorState& executor = state_.executors.at(id);
+  const auto it = executor.runs.find(assignment);
+  if (!it->second.unfinished.empty()) return;
+  SetReserved(executor, it->second, 0);
+  const JobId job = it->second.job;
+  executor.runs.erase(it);
+  EraseJobIfUnused(job);
+  if (executor.alone) End(id, executor);
+}
+
+// Whether its outcome is waited for.
+bool Core::CommandEnded(AssignmentId assignment, TaskIndex task) {
+  const auto it = state_.commands.find({assignment, task});
+  if (it == state_.commands.end()) return false;
+  const RunningCommand command = it->second;
+  state_.commands.erase(it);
+  Release(command.job, 1, command.cpus_milli);
+  EraseJobIfUnused(command.job);
+  return !command.abandoned;
+}
+
+bool Core::FunctionsEnded(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
+  const auto executor = state_.executors.find(id);
+  if (executor == state_.executors.end()) return false;
+  const auto found = executor->second.runs.find(assignment);
+  if (found == executor->second.runs.end()) return false;
+  Run& run = found->second;
+  if (tasks.count == 0 || !run.unfinished.ContainsAll(tasks)) {
+    // User code has damaged it: nothing that it says counts any more.
+    End(id, executor->second);
+    return false;
+  }
+  run.unfinished.Remove(tasks);
+  const std::uint64_t still = run.reserved - std::min(run.reserved, tasks.count);
+  SetReserved(executor->second, run,
+              std::min({run.reserved, run.unfinished.size(), std::max(run.width, still)}));
+  const bool wanted = !run.abandoned;
+  EraseRunIfDone(id, assignment);
+  return wanted;
+}
+
+void Core::ReportSuspect(const ExecutorDied& event, const ExecutorState& executor,
+                         const Suspect& suspect, Run& run) {
+  if (run.abandoned || !run.unfinished.Contains(suspect.task)) return;
+  const HeldAssignment& assignment = state_.assignments.at(suspect.assignment);
+  if (assignment.cancelled) return;  // it will be reported as cancelled
+  const bool any_timed_out = std::any_of(event.suspects.begin(), event.suspects.end(),
+                                         [](const Suspect& s) { return s.timed_out; });
+  // A task whose time was up is known; what ran beside it runs again.
+  if (any_timed_out && !suspect.timed_out) return;
+  Outcome outcome;
+  outcome.tasks = {suspect.task, 1};
+  outcome.status = suspect.timed_out ? TaskStatus::kFailed : TaskStatus::kCrashed;
+  outcome.cause = suspect.timed_out ? Cause::kTimeout : event.cause;
+  outcome.code = suspect.timed_out ? 0 : event.code;
+  outcome.message = event.message;
+  outcome.pid = event.pid;
+  outcome.finished_unix_us = now_.unix_us;
+  const auto charged = assignment.charged.find(suspect.task);
+  outcome.attempt = 1 + (charged == assignment.charged.end() ? 0 : charged->second);
+  outcome.culprit = suspect.culprit || executor.alone || event.suspects.size() == 1;
+  run.unfinished.Remove({suspect.task, 1});
+  Record(suspect.assignment, std::move(outcome));
+}
+
+std::vector<AssignmentId> Core::TakeBackRuns(ExecutorState& executor) {
+  std::vector<AssignmentId> ids;
+  for (auto& [id, run] : executor.runs) {
+    SetReserved(executor, run, 0);
+    EraseJobIfUnused(run.job);
+    if (run.abandoned) continue;
+    state_.assignments.at(id).pending.Add(run.unfinished);
+    ids.push_back(id);
+  }
+  executor.runs.clear();
+  return ids;
+}
+
+std::size_t Core::ready_executor_count() const {
+  return static_cast<std::size_t>(
+      std::count_if(state_.executors.begin(), state_.executors.end(), [](const auto& entry) {
+        return !entry.second.alone && entry.second.phase == ExecutorState::Phase::kReady;
+      }));
+}
+
+}  // namespace haul::worker

@@ -1,0 +1,242 @@
+// What may start now: highest priority first, then the oldest assignment; what does not fit keeps its
+// place, and nothing behind it overtakes.
+#include <algorithm>
+#include <vector>
+
+#include "common/check.h"
+#include "worker/core/core.h"
+
+namespace haul::worker {
+
+bool Core::LeaseHolds() const {
+  return state_.lease_us > 0 && now_.monotonic_us - state_.last_heard_us <= state_.lease_us;
+}
+
+bool Core::MayStart() const {
+  return LeaseHolds() && !state_.draining && state_.owed.byte_count() <= options_.owed_byte_limit &&
+         state_.uploading_count < options_.uploading_limit;
+}
+
+bool Core::WantsToStart(AssignmentId id, const HeldAssignment& assignment) const {
+  if (assignment.cancelled || !assignment.revokes.empty()) return false;
+  if (!assignment.pending.empty()) return true;
+  if (assignment.kind == WorkKind::kCommand || assignment.alone) return false;
+  for (const auto& [executor_id, executor] : state_.executors) {
+    const auto run = executor.runs.find(id);
+    if (run == executor.runs.end()) continue;
+    if (run->second.may_give_back && run->second.width < run->second.unfinished.size()) return true;
+  }
+  return false;
+}
+
+void Core::UpdateSchedulable(AssignmentId id) {
+  const HeldAssignment& assignment = state_.assignments.at(id);
+  const ScheduleKey key{-std::int64_t{assignment.priority}, id};
+  if (WantsToStart(id, assignment)) {
+    state_.schedulable.insert(key);
+  } else {
+    state_.schedulable.erase(key);
+  }
+}
+
+void Core::Schedule() {
+  if (!MayStart()) return ReclaimAll();
+  auto it = state_.schedulable.begin();
+  while (it != state_.schedulable.end()) {
+    const ScheduleKey key = *it;
+    HeldAssignment& assignment = state_.assignments.at(key.assignment);
+    Progress progress = Progress::kDone;
+    if (assignment.kind == WorkKind::kCommand) {
+      progress = StartCommands(key.assignment, assignment);
+    } else if (assignment.alone) {
+      progress = StartAlone(key.assignment, assignment);
+    } else {
+      progress = StartRuns(key.assignment, assignment);
+    }
+    UpdateSchedulable(key.assignment);
+    if (progress == Progress::kNoRoom) return MakeRoom(assignment.priority);
+    it = state_.schedulable.upper_bound(key);
+  }
+}
+
+// How many more tasks of it the job's width and the cpus allow.
+std::uint64_t Core::FreeSlots(const HeldAssignment& assignment) const {
+  const HeldJob& job = state_.jobs.at(assignment.job);
+  const std::uint64_t of_job = job.width - std::min(job.width, job.running);
+  const std::uint64_t free_milli = capacity_milli_ - std::min(capacity_milli_, state_.reserved_milli);
+  return std::min(of_job, free_milli / assignment.cpus_milli);
+}
+
+Core::Progress Core::StartCommands(AssignmentId id, HeldAssignment& assignment) {
+  HeldJob& job = state_.jobs.at(assignment.job);
+  while (!assignment.pending.empty()) {
+    if (job.running >= job.width) return Progress::kDone;
+    if (FreeSlots(assignment) == 0) return Progress::kNoRoom;
+    const TaskIndex task = assignment.pending.First(1).first;
+    assignment.pending.Remove({task, 1});
+    state_.commands[{id, task}] = {.job = assignment.job, .cpus_milli = assignment.cpus_milli};
+    state_.reserved_milli += assignment.cpus_milli;
+    ++job.running;
+    const auto charged = assignment.charged.find(task);
+    const std::uint32_t before = charged == assignment.charged.end() ? 0 : charged->second;
+    Emit(StartCommand{id, assignment.job, task, before + 1});
+  }
+  return Progress::kDone;
+}
+
+Core::Progress Core::StartAlone(AssignmentId id, HeldAssignment& assignment) {
+  while (!assignment.pending.empty()) {
+    const HeldJob& job = state_.jobs.at(assignment.job);
+    if (job.running >= job.width) return Progress::kDone;
+    if (now_.monotonic_us < state_.alone_restart.retry_at_us) return Progress::kDone;
+    if (FreeSlots(assignment) == 0) return Progress::kNoRoom;
+    // Executors of one assignment at a time: a second task of it waits for the first.
+    for (const auto& [executor_id, executor] : state_.executors) {
+      if (executor.runs.contains(id)) return Progress::kDone;
+    }
+    const TaskRange task = assignment.pending.First(1);
+    assignment.pending.Remove(task);
+    ExecutorState& executor = state_.executors.at(NewExecutor(true, 0));
+    Run& run = executor.runs[id];
+    run.job = assignment.job;
+    run.cpus_milli = assignment.cpus_milli;
+    run.unfinished.Add(task);
+    run.width = 1;
+    SetReserved(executor, run, 1);
+  }
+  return Progress::kDone;
+}
+
+Core::Progress Core::StartRuns(AssignmentId id, HeldAssignment& assignment) {
+  struct Candidate {
+    ExecutorId executor;
+    std::uint64_t room = 0;  // tasks that its threads can take beyond what it has
+  };
+  std::vector<Candidate> candidates;
+  const std::uint64_t threads_milli = std::uint64_t{options_.threads} * 1000;
+  for (const auto& [executor_id, executor] : state_.executors) {
+    if (executor.alone || executor.phase != ExecutorState::Phase::kReady) continue;
+    const auto found = executor.runs.find(id);
+    if (found != executor.runs.end()) {
+      const Run& run = found->second;
+      const bool takes_more = !assignment.pending.empty() &&
+                              (options_.processes == 1 || run.unfinished.size() <= run.width);
+      const bool narrow = run.may_give_back && run.width < run.unfinished.size();
+      if (run.reclaiming || (!takes_more && !narrow)) continue;
+    } else if (assignment.pending.empty()) {
+      continue;
+    }
+    const std::uint64_t free_milli = threads_milli - std::min(threads_milli, executor.reserved_milli);
+    candidates.push_back({executor_id, free_milli / assignment.cpus_milli});
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.room > b.room; });
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const std::uint64_t left = candidates.size() - i;
+    const std::uint64_t share = (FreeSlots(assignment) + left - 1) / left;
+    Give(candidates[i].executor, id, assignment, std::min(share, candidates[i].room));
+  }
+  const HeldJob& job = state_.jobs.at(assignment.job);
+  const bool wants_room = !candidates.empty() && WantsToStart(id, assignment) &&
+                          job.running < job.width && FreeSlots(assignment) == 0;
+  return wants_room ? Progress::kNoRoom : Progress::kDone;
+}
+
+// Tasks for one executor, `extra` more of them at once than now. With one executor all there are; with
+// several guided chunks, whose size falls with what remains (guided self-scheduling, Polychronopoulos and
+// Kuck 1987), so that they end together.
+void Core::Give(ExecutorId executor_id, AssignmentId id, HeldAssignment& assignment,
+                std::uint64_t extra) {
+  ExecutorState& executor = state_.executors.at(executor_id);
+  const auto found = executor.runs.find(id);
+  const bool is_new = found == executor.runs.end();
+  const std::uint64_t now = is_new ? 0 : std::min(found->second.reserved, found->second.width);
+  const std::uint64_t width = now + extra;
+  if (width == 0 || (is_new && assignment.pending.empty())) return;
+  const bool low = is_new || found->second.unfinished.size() <= found->second.width;
+  const std::uint64_t remaining = assignment.pending.size();
+  std::uint64_t chunk = remaining;
+  if (options_.processes > 1) {
+    const std::uint64_t parts = 2 * std::uint64_t{options_.processes};
+    chunk = low ? std::max(width, (remaining + parts - 1) / parts) : 0;
+  }
+  if (chunk == 0 && extra == 0) return;
+
+  Run& run = executor.runs[id];
+  run.job = assignment.job;
+  run.cpus_milli = assignment.cpus_milli;
+  run.width = width;
+  bool told = false;
+  while (chunk > 0 && !assignment.pending.empty()) {
+    StartRun start{executor_id,       id, assignment.job, assignment.pending.First(chunk),
+                   static_cast<std::uint32_t>(width), {}};
+    chunk -= start.tasks.count;
+    assignment.pending.Remove(start.tasks);
+    run.unfinished.Add(start.tasks);
+    run.may_give_back = true;
+    for (auto it = assignment.charged.lower_bound(start.tasks.first);
+         it != assignment.charged.end() && it->first < start.tasks.end(); ++it) {
+      start.charged.push_back({it->first, it->second});
+    }
+    Emit(std::move(start));
+    told = true;
+  }
+  if (!told) {
+    Emit(StartRun{executor_id, id, assignment.job, {}, static_cast<std::uint32_t>(width), {}});
+  }
+  SetReserved(executor, run, std::min(run.unfinished.size(), std::max(width, run.reserved)));
+}
+
+// Nothing new may start: executors give back what they have not started.
+void Core::ReclaimAll() {
+  for (auto& [executor_id, executor] : state_.executors) {
+    if (executor.phase != ExecutorState::Phase::kReady) continue;
+    for (auto& [id, run] : executor.runs) {
+      if (run.may_give_back && !run.reclaiming && !run.stopping) {
+        Reclaim(executor_id, id, run, run.unfinished.size());
+      }
+    }
+  }
+}
+
+// Something of `priority` waits for cpus: what is behind it and has not started comes back, so that what
+// ends next makes room.
+void Core::MakeRoom(std::int32_t priority) {
+  for (auto& [executor_id, executor] : state_.executors) {
+    if (executor.phase != ExecutorState::Phase::kReady) continue;
+    for (auto& [id, run] : executor.runs) {
+      if (!run.may_give_back || run.reclaiming || run.stopping) continue;
+      if (state_.assignments.at(id).priority < priority) {
+        Reclaim(executor_id, id, run, run.unfinished.size());
+      }
+    }
+  }
+}
+
+// After the job's width fell: the newest runs of it give way first.
+void Core::Narrow(JobId job_id) {
+  const HeldJob& job = state_.jobs.at(job_id);
+  if (job.running <= job.width) return;
+  std::uint64_t excess = job.running - job.width;
+  for (auto executor = state_.executors.rbegin(); executor != state_.executors.rend(); ++executor) {
+    if (executor->second.phase != ExecutorState::Phase::kReady) continue;
+    for (auto& [id, run] : executor->second.runs) {
+      if (run.job != job_id || run.stopping || excess == 0) continue;
+      const std::uint64_t planned = std::min(run.width, run.unfinished.size());
+      // Narrowed before: its tasks are ending.
+      excess -= std::min(excess, run.reserved - std::min(run.reserved, planned));
+      const std::uint64_t cut = std::min(excess, planned);
+      if (cut == 0) continue;
+      excess -= cut;
+      if (cut < planned) {
+        run.width = planned - cut;
+        Emit(StartRun{executor->first, id, job_id, {}, static_cast<std::uint32_t>(run.width), {}});
+        UpdateSchedulable(id);
+      } else if (run.may_give_back && !run.reclaiming) {
+        Reclaim(executor->first, id, run, run.unfinished.size());
+      }
+    }
+  }
+}
+
+}  // namespace haul::worker

@@ -1,0 +1,114 @@
+// What a worker's core knows. Plain values, ordered containers; not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "common/ids.h"
+#include "common/interval_set.h"
+#include "worker/core/events.h"
+#include "worker/core/owed_outcomes.h"
+
+namespace haul::worker {
+
+// What the coordinator gave, while this worker answers for any of it.
+struct HeldAssignment {
+  JobId job;
+  WorkKind kind = WorkKind::kCommand;
+  bool alone = false;
+  std::int32_t priority = 0;
+  std::uint64_t cpus_milli = 0;  // of one task, at most what this worker has
+
+  IntervalSet held;       // not yet answered for: an outcome that is durable, or handed back
+  IntervalSet pending;    // of these: not started, and here
+  IntervalSet uploading;  // of these: ended, its large output on the way to the coordinator
+  absl::btree_map<TaskIndex, std::uint32_t> charged;
+
+  bool cancelled = false;
+  std::string cancelled_by;
+  std::deque<std::uint64_t> revokes;  // how many tasks each unanswered revoke still asks for
+  IntervalSet revoked;                // taken for the first of them
+};
+
+// A job has an entry while an assignment or something running refers to it.
+struct HeldJob {
+  std::uint64_t width = 1;    // tasks at once here
+  std::uint64_t running = 0;  // tasks that reserve a share of it
+  std::uint64_t assignments = 0;
+};
+
+struct RunningCommand {
+  JobId job;
+  std::uint64_t cpus_milli = 0;
+  bool abandoned = false;  // nobody waits for its outcome
+};
+
+// Tasks of one assignment within one executor.
+struct Run {
+  JobId job;
+  std::uint64_t cpus_milli = 0;
+  IntervalSet unfinished;
+  std::uint64_t width = 0;
+  // At most so many of them run now. Follows min(width, unfinished), but falls only as tasks end.
+  std::uint64_t reserved = 0;
+  bool reclaiming = false;   // an answer is due
+  bool may_give_back = true; // as far as is known, some have not started
+  bool abandoned = false;
+  bool stopping = false;
+  std::int64_t stop_deadline_us = 0;  // of a stopping one; then its executor is ended
+};
+
+struct ExecutorState {
+  enum class Phase : std::uint8_t { kStarting, kReady, kEnding };
+
+  Phase phase = Phase::kStarting;
+  bool alone = false;
+  std::size_t slot = 0;  // of one that is not alone
+  std::uint64_t reserved_milli = 0;
+  absl::btree_map<AssignmentId, Run> runs;
+};
+
+// A place for one of the executors that serve many tasks.
+struct ExecutorSlot {
+  ExecutorId executor;             // none while it waits for retry_at_us
+  std::int64_t retry_at_us = 0;
+  std::int64_t backoff_us = 0;     // of the next retry; 0 after it was ready
+};
+
+// Highest priority first, then the oldest assignment.
+struct ScheduleKey {
+  std::int64_t negated_priority = 0;
+  AssignmentId assignment;
+  friend auto operator<=>(const ScheduleKey&, const ScheduleKey&) = default;
+};
+
+struct State {
+  using CommandKey = std::pair<AssignmentId, TaskIndex>;
+
+  absl::btree_map<AssignmentId, HeldAssignment> assignments;
+  absl::btree_map<JobId, HeldJob> jobs;
+  absl::btree_map<CommandKey, RunningCommand> commands;
+  absl::btree_map<ExecutorId, ExecutorState> executors;
+  std::vector<ExecutorSlot> slots;
+  ExecutorSlot alone_restart;  // its backoff only
+  absl::btree_set<ScheduleKey> schedulable;  // assignments of which something may start
+  OwedOutcomes owed;
+
+  std::uint64_t reserved_milli = 0;
+  std::uint64_t uploading_count = 0;
+  std::uint64_t last_executor_id = 0;
+  std::int64_t lease_us = 0;  // 0: never welcomed
+  std::int64_t last_heard_us = 0;
+  bool connected = false;
+  bool draining = false;
+  bool stopping = false;
+  bool departing = false;
+  bool left = false;
+};
+
+}  // namespace haul::worker

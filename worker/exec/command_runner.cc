@@ -1,0 +1,438 @@
+#include "worker/exec/command_runner.h"
+
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <system_error>
+
+#include "common/check.h"
+#include "common/time.h"
+#include "worker/exec/process_tree.h"
+#include "worker/exec/remove_tree.h"
+
+namespace haul::exec {
+namespace {
+
+constexpr std::size_t kReadBytes = 64 * 1024;
+// Of one stream in one turn, so that a task that writes much does not keep the others waiting.
+constexpr std::size_t kMostBytesPerTurn = 16 * kReadBytes;
+constexpr std::int64_t kScanIntervalUs = 20'000;
+constexpr std::int64_t kHousekeepingIntervalUs = 250'000;
+constexpr std::size_t kMostSamplesPerTurn = 50;
+constexpr std::int64_t kRestUs = 50'000;
+// With nothing running whose end could make room: how often a process is tried before its task
+// fails.
+constexpr int kMostLaunchTries = 100;
+constexpr std::chrono::seconds kKillLimit{10};
+
+// Two pipes, a pidfd, and a file for each stream.
+constexpr std::size_t kDescriptorsPerTask = 5;
+// For everything else of the worker: its stream, its executors, what is being spawned.
+constexpr std::size_t kReservedDescriptors = 128;
+
+// Raises the soft limit to the hard one; gives the limit as it is now and the soft one as it was.
+std::pair<rlim_t, rlim_t> RaiseOpenFiles() {
+  rlimit limit{};
+  HAUL_CHECK(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  const rlim_t before = limit.rlim_cur;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
+  return {limit.rlim_cur, before};
+}
+
+std::size_t TasksThatFit(rlim_t open_files) {
+  const auto limit = static_cast<std::size_t>(std::min<rlim_t>(open_files, 1u << 20));
+  const std::size_t reserved = std::min(kReservedDescriptors, limit / 2);
+  return std::max<std::size_t>(1, (limit - reserved) / kDescriptorsPerTask);
+}
+
+bool IsShortage(const SpawnResult& result) {
+  return result.failed_step == SpawnStep::kProcess &&
+         (result.error == EAGAIN || result.error == ENOMEM || result.error == EMFILE ||
+          result.error == ENFILE);
+}
+
+// The peak of a process that runs; 0 where it is not known.
+std::uint64_t PeakMemoryBytes(pid_t pid) {
+  const std::string status = ReadProcFile("/proc/" + std::to_string(pid) + "/status", 4096);
+  const std::size_t at = status.find("VmHWM:");
+  if (at == std::string::npos) return 0;
+  return std::strtoull(status.c_str() + at + std::strlen("VmHWM:"), nullptr, 10) * 1024;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CommandRunner>> CommandRunner::Create(Reactor& reactor,
+                                                                     CommandListener& listener,
+                                                                     const Options& options) {
+  const std::string tasks = options.directory + "/tasks";
+  std::error_code error;
+  if (!RemoveTree(tasks)) {
+    return absl::FailedPreconditionError("cannot empty directory '" + tasks + "'");
+  }
+  std::filesystem::create_directories(tasks, error);
+  if (error) {
+    return absl::FailedPreconditionError("cannot make directory '" + tasks +
+                                         "': " + error.message());
+  }
+  return std::unique_ptr<CommandRunner>(new CommandRunner(reactor, listener, options));
+}
+
+CommandRunner::CommandRunner(Reactor& reactor, CommandListener& listener, const Options& options)
+    : reactor_(reactor),
+      listener_(listener),
+      options_(options),
+      tasks_directory_(options.directory + "/tasks"),
+      settings_{.environment = InheritedEnvironment(
+                    options.environment != nullptr ? options.environment : environ),
+                .worker = options.worker,
+                .coordinator = options.coordinator},
+      launcher_(settings_, [&reactor] { reactor.Wake(); }),
+      orphans_(
+          [this](const TaskName& name) {
+            const auto it = by_name_.find(std::pair(name.assignment, name.task));
+            return it != by_name_.end() && it->second->state != Command::State::kWaiting;
+          },
+          [this](pid_t pid) { return listener_.IsOwnChild(pid); }),
+      read_buffer_(kReadBytes, '\0') {
+  BecomeSubreaper();
+  const auto [open_files, before] = RaiseOpenFiles();
+  settings_.open_files_soft_limit = before;
+  max_running_ = TasksThatFit(open_files);
+  wake_handler_ = reactor_.AddWakeHandler([this] { OnWake(); });
+}
+
+CommandRunner::~CommandRunner() {
+  reactor_.RemoveWakeHandler(wake_handler_);
+  for (const TimerId timer : {rest_timer_, tell_timer_, scan_timer_, housekeeping_timer_}) {
+    reactor_.CancelTimer(timer);
+  }
+  launcher_.Close();
+  for (const LaunchResult& result : launcher_.TakeResults()) {
+    if (!result.spawned.ok()) continue;
+    ::kill(-result.spawned.pid, SIGKILL);
+    for (const int fd : {result.spawned.pidfd, result.output_fd, result.error_fd}) ::close(fd);
+  }
+  for (const auto& [start, command] : started_) {
+    if (command->state != Command::State::kRunning) continue;
+    ::kill(-command->pid, SIGKILL);
+    reactor_.CancelTimer(command->timeout_timer);
+    reactor_.CancelTimer(command->kill_timer);
+    reactor_.Unwatch(command->pidfd);
+    ::close(command->pidfd);
+    CloseStream(command, Stream::kOutput);
+    CloseStream(command, Stream::kError);
+  }
+  // The launcher's threads are gone: what they started is the first thread's now, like every
+  // orphan.
+  KillChildren([this](pid_t pid) { return listener_.IsOwnChild(pid); }, kKillLimit);
+  commands_.clear();
+  RemoveTree(tasks_directory_);
+}
+
+void CommandRunner::Start(CommandTask task) {
+  const std::string path = tasks_directory_ + "/" + std::to_string(task.assignment.value()) + "-" +
+                           std::to_string(task.task) + "-" + std::to_string(task.attempt);
+  auto command = std::make_unique<Command>(std::move(task), path);
+  command->key = next_key_++;
+  if (command->task.command->temporary_directory()) command->temporary_directory = path + ".cwd";
+  const bool is_new =
+      by_name_.emplace(std::pair(command->task.assignment, command->task.task), command.get())
+          .second;
+  HAUL_CHECK(is_new);
+  waiting_.push_back(command->key);
+  commands_.emplace(command->key, std::move(command));
+  Pump();
+}
+
+// Hands what waits to the launcher, as far as descriptors and its queue allow.
+void CommandRunner::Pump() {
+  while (!waiting_.empty() && rest_timer_.number == 0 && started_.size() < max_running_) {
+    const auto it = commands_.find(waiting_.front());
+    if (it == commands_.end()) {  // stopped before it started
+      waiting_.pop_front();
+      continue;
+    }
+    Command* command = it->second.get();
+    if (!launcher_.TryLaunch({command->key, command->task, command->temporary_directory})) return;
+    waiting_.pop_front();
+    command->state = Command::State::kLaunching;
+    command->start = next_start_++;
+    started_.emplace(command->start, command);
+  }
+}
+
+void CommandRunner::OnWake() {
+  for (const LaunchResult& result : launcher_.TakeResults()) {
+    const auto it = commands_.find(result.key);
+    HAUL_CHECK(it != commands_.end());
+    Command* command = it->second.get();
+    if (result.spawned.ok()) {
+      OnStarted(command, result);
+    } else {
+      OnStartFailed(command, result);
+    }
+  }
+  Pump();
+  ScheduleHousekeeping();
+}
+
+void CommandRunner::OnStarted(Command* command, const LaunchResult& result) {
+  command->state = Command::State::kRunning;
+  command->pid = result.spawned.pid;
+  command->pidfd = result.spawned.pidfd;
+  command->fds = {result.output_fd, result.error_fd};
+  command->started = result.started;
+  command->own_peak_bytes = result.own_peak_memory_bytes;
+  bool watched = reactor_.Watch(command->pidfd, EPOLLIN,
+                                [this, command](std::uint32_t) { OnExited(command); });
+  for (const Stream stream : {Stream::kOutput, Stream::kError}) {
+    watched = watched &&
+              reactor_.Watch(command->fds[stream], EPOLLIN, [this, command, stream](std::uint32_t) {
+                ReadSome(command, stream, kMostBytesPerTurn);
+              });
+  }
+  HAUL_CHECK(watched);
+  if (command->stop) return Terminate(command);
+  if (command->task.timeout_ms == 0) return;
+  // So far away that it never comes, rather than an overflow.
+  constexpr std::uint64_t kMostTimeoutMs = std::uint64_t{1} << 50;
+  const auto timeout_us =
+      static_cast<std::int64_t>(std::min(command->task.timeout_ms, kMostTimeoutMs)) * 1000;
+  command->timeout_timer =
+      reactor_.AddTimer(result.started.monotonic_us + timeout_us, [this, command] {
+        RequestStop(command, Cause::kTimeout, 0,
+                    "timed out after " + std::to_string(command->task.timeout_ms) + " ms");
+      });
+}
+
+void CommandRunner::OnStartFailed(Command* command, const LaunchResult& result) {
+  const bool alone = started_.size() == 1;
+  Unstart(command);
+  if (IsShortage(result.spawned) && !command->stop &&
+      (!alone || ++command->launch_tries < kMostLaunchTries)) {
+    command->state = Command::State::kWaiting;
+    waiting_.push_front(command->key);
+    if (rest_timer_.number == 0) {
+      rest_timer_ = reactor_.AddTimer(ReadClocks().monotonic_us + kRestUs, [this] {
+        rest_timer_ = {};
+        Pump();
+      });
+    }
+    return;
+  }
+  const std::unique_ptr<Command> ended = Forget(command);
+  if (ended->stop) return listener_.OnCommandEnded(ended->MakeEnd());
+  if (result.spawned.failed_step == SpawnStep::kDirectory && ended->temporary_directory.empty()) {
+    return listener_.OnDirectoryMissing(ended->task, result.failure);
+  }
+  CommandEnd end = ended->MakeEnd();
+  end.outcome.status = TaskStatus::kFailed;
+  end.outcome.cause = Cause::kStartFailed;
+  end.outcome.code = result.spawned.error;
+  end.outcome.message = result.failure;
+  listener_.OnCommandEnded(std::move(end));
+}
+
+void CommandRunner::ReadSome(Command* command, Stream stream, std::size_t most_bytes) {
+  while (most_bytes > 0) {
+    const ssize_t n =
+        ::read(command->fds[stream], read_buffer_.data(), std::min(most_bytes, kReadBytes));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n <= 0) return CloseStream(command, stream);
+    const auto size = static_cast<std::size_t>(n);
+    most_bytes -= size;
+    if (command->discards_output) continue;  // read all the same, so that it can end
+    if (const int error = command->captures[stream].Append({read_buffer_.data(), size})) {
+      DiscardOutputs(command, error,
+                     std::string("the worker cannot keep the output: ") + std::strerror(error));
+    } else if (command->captures[Stream::kOutput].byte_count() +
+                   command->captures[Stream::kError].byte_count() >
+               options_.output_limit_bytes) {
+      DiscardOutputs(command, 0,
+                     "the output was over the limit of " +
+                         std::to_string(options_.output_limit_bytes) + " bytes and is discarded");
+    }
+    if (size < kReadBytes) return;  // that was all there is; if not, epoll says so
+  }
+}
+
+void CommandRunner::CloseStream(Command* command, Stream stream) {
+  const int fd = std::exchange(command->fds[stream], -1);
+  if (fd < 0) return;
+  reactor_.Unwatch(fd);
+  ::close(fd);
+}
+
+// Nothing of it is kept: a part could be taken for the whole.
+void CommandRunner::DiscardOutputs(Command* command, std::int32_t code,
+                                   const std::string& message) {
+  command->discards_output = true;
+  for (OutputCapture& capture : command->captures) capture.Discard();
+  if (command->stop) {
+    command->stop->message += "; " + message;
+  } else {
+    RequestStop(command, Cause::kOutputLimit, code, message);
+  }
+}
+
+void CommandRunner::Stop(AssignmentId assignment, TaskIndex task, Cause cause,
+                         std::string message) {
+  const auto it = by_name_.find(std::pair(assignment, task));
+  if (it == by_name_.end() || it->second->stop) return;
+  Command* command = it->second;
+  RequestStop(command, cause, 0, std::move(message));
+  if (command->state == Command::State::kWaiting) TellLater(Forget(command)->MakeEnd());
+}
+
+void CommandRunner::StopAll(const std::string& message) {
+  std::vector<std::uint64_t> keys;
+  for (const auto& [key, command] : commands_) keys.push_back(key);
+  std::sort(keys.begin(), keys.end());
+  for (const std::uint64_t key : keys) {
+    const CommandTask& task = commands_.at(key)->task;
+    Stop(task.assignment, task.task, Cause::kCancelled, message);
+  }
+  ScheduleScan();
+}
+
+void CommandRunner::RequestStop(Command* command, Cause cause, std::int32_t code,
+                                std::string message) {
+  if (command->stop) return;
+  command->stop = Command::StopReason{cause, code, std::move(message)};
+  if (command->state == Command::State::kRunning) Terminate(command);
+}
+
+void CommandRunner::Terminate(Command* command) {
+  // Its number stays its own, and its group's, until it is waited for.
+  ::kill(-command->pid, SIGTERM);
+  ::kill(-command->pid, SIGCONT);  // what is stopped would not see the other
+  command->kill_timer =
+      reactor_.AddTimer(ReadClocks().monotonic_us + options_.grace_period_ms * 1000,
+                        [command] { ::kill(-command->pid, SIGKILL); });
+}
+
+// The process has ended; what is left of its group ends now, and what is in the pipes is all there
+// will be.
+void CommandRunner::OnExited(Command* command) {
+  command->state = Command::State::kExited;
+  ::kill(-command->pid, SIGKILL);
+  FinishStreams(command);
+  rusage usage{};
+  int wait_status = 0;
+  HAUL_CHECK(::wait4(command->pid, &wait_status, WNOHANG, &usage) == command->pid);
+  reactor_.Unwatch(command->pidfd);
+  ::close(command->pidfd);
+  reactor_.CancelTimer(command->timeout_timer);
+  reactor_.CancelTimer(command->kill_timer);
+  Unstart(command);
+  const std::unique_ptr<Command> ended = Forget(command);
+  CommandEnd end = ended->MakeExitEnd(wait_status, usage);
+  ScheduleScan();
+  Pump();
+  listener_.OnCommandEnded(std::move(end));
+}
+
+// Reads what the pipes hold now, and no more: a leftover may hold them open, or go on writing.
+void CommandRunner::FinishStreams(Command* command) {
+  for (const Stream stream : {Stream::kOutput, Stream::kError}) {
+    if (command->fds[stream] < 0) continue;
+    int left = 0;
+    ::ioctl(command->fds[stream], FIONREAD, &left);
+    while (left > 0 && command->fds[stream] >= 0) {
+      const int most = std::min(left, static_cast<int>(kReadBytes));
+      ReadSome(command, stream, static_cast<std::size_t>(most));
+      left -= most;
+    }
+    CloseStream(command, stream);
+  }
+  for (OutputCapture& capture : command->captures) {
+    if (const int error = capture.Finish()) {
+      DiscardOutputs(command, error,
+                     std::string("the worker cannot keep the output: ") + std::strerror(error));
+    }
+  }
+}
+
+void CommandRunner::Unstart(Command* command) { started_.erase(command->start); }
+
+std::unique_ptr<CommandRunner::Command> CommandRunner::Forget(Command* command) {
+  by_name_.erase(std::pair(command->task.assignment, command->task.task));
+  const auto it = commands_.find(command->key);
+  std::unique_ptr<Command> ended = std::move(it->second);
+  commands_.erase(it);
+  if (!ended->temporary_directory.empty()) {
+    directories_to_remove_.push_back(ended->temporary_directory);
+    ScheduleScan();
+  }
+  return ended;
+}
+
+void CommandRunner::TellLater(CommandEnd end) {
+  untold_.push_back(std::move(end));
+  if (tell_timer_.number != 0) return;
+  tell_timer_ = reactor_.AddTimer(0, [this] {
+    tell_timer_ = {};
+    for (CommandEnd& told : std::exchange(untold_, {})) listener_.OnCommandEnded(std::move(told));
+  });
+}
+
+bool CommandRunner::is_idle() const {
+  return commands_.empty() && untold_.empty() && scan_timer_.number == 0 &&
+         directories_to_remove_.empty();
+}
+
+// One scan for all that ended within the interval.
+void CommandRunner::ScheduleScan() {
+  if (scan_timer_.number != 0) return;
+  scan_timer_ = reactor_.AddTimer(last_scan_us_ + kScanIntervalUs, [this] { Scan(); });
+}
+
+void CommandRunner::Scan() {
+  scan_timer_ = {};
+  last_scan_us_ = ReadClocks().monotonic_us;
+  orphans_.Scan(next_start_, started_.empty() ? std::numeric_limits<std::uint64_t>::max()
+                                              : started_.begin()->first);
+  if (orphans_.is_killing()) return ScheduleScan();
+  // Nothing of the tasks is left that could write into their directories.
+  for (std::string& path : std::exchange(directories_to_remove_, {})) {
+    launcher_.Remove({std::move(path)});
+  }
+}
+
+void CommandRunner::ScheduleHousekeeping() {
+  if (housekeeping_timer_.number != 0 || (started_.empty() && orphans_.empty())) return;
+  housekeeping_timer_ =
+      reactor_.AddTimer(ReadClocks().monotonic_us + kHousekeepingIntervalUs, [this] {
+        housekeeping_timer_ = {};
+        SamplePeaks();
+        ScheduleScan();  // for orphans of tasks that go on, or they would stay zombies until then
+        ScheduleHousekeeping();
+      });
+}
+
+void CommandRunner::SamplePeaks() {
+  const std::size_t count = std::min(started_.size(), kMostSamplesPerTurn);
+  auto it = started_.lower_bound(next_sampled_);
+  for (std::size_t i = 0; i < count; ++i, ++it) {
+    if (it == started_.end()) it = started_.begin();
+    Command* command = it->second;
+    if (command->state != Command::State::kRunning) continue;
+    command->sampled_peak_bytes =
+        std::max(command->sampled_peak_bytes, PeakMemoryBytes(command->pid));
+  }
+  next_sampled_ = it == started_.end() ? 0 : it->first;
+}
+
+}  // namespace haul::exec

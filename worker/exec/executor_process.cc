@@ -1,0 +1,470 @@
+#include "worker/exec/executor_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/time.h"
+#include "common/wire/convert.h"
+#include "worker/exec/spawn.h"
+#include "worker/executor/frame.h"
+
+namespace haul::exec {
+namespace {
+
+constexpr std::size_t kLengthBytes = 4;
+// A frame takes no more when it holds this.
+constexpr std::size_t kFrameBytes = 4u << 20;
+constexpr std::size_t kReadBytes = 256u << 10;
+// Of one turn, so that others get theirs.
+constexpr std::size_t kTurnBytes = 4u << 20;
+// What a reclaim or a stop may take in a frame.
+constexpr std::size_t kSmallMessageBytes = 48;
+constexpr std::uint32_t kProtocol = 1;
+
+class OwnedFd {
+ public:
+  explicit OwnedFd(int fd) : fd_(fd) {}
+  ~OwnedFd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  OwnedFd(const OwnedFd&) = delete;
+  OwnedFd& operator=(const OwnedFd&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+std::string SignalText(int signal) {
+  const char* name = ::sigabbrev_np(signal);
+  return name == nullptr ? absl::StrCat("signal ", signal) : absl::StrCat("SIG", name);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ExecutorProcess>> ExecutorProcess::Start(
+    Reactor* reactor, ExecutorOptions options, ExecutorCallbacks callbacks) {
+  absl::StatusOr<int> slots_file = executor::Slots::MakeFile();
+  if (!slots_file.ok()) return slots_file.status();
+  const OwnedFd slots_fd(*slots_file);
+  absl::StatusOr<executor::Slots> slots = executor::Slots::Map(slots_fd.get());
+  if (!slots.ok()) return slots.status();
+  std::unique_ptr<ExecutorProcess> process(
+      new ExecutorProcess(reactor, std::move(options), std::move(callbacks), *std::move(slots)));
+  absl::Status status = process->Spawn(slots_fd.get());
+  if (status.ok()) status = process->Watch();
+  if (!status.ok()) return status;
+  return process;
+}
+
+ExecutorProcess::ExecutorProcess(Reactor* reactor, ExecutorOptions options,
+                                 ExecutorCallbacks callbacks, executor::Slots slots)
+    : reactor_(*reactor),
+      options_(std::move(options)),
+      callbacks_(std::move(callbacks)),
+      slots_(std::move(slots)) {}
+
+ExecutorProcess::~ExecutorProcess() {
+  reactor_.CancelTimer(ready_timer_);
+  reactor_.CancelTimer(timeout_timer_);
+  CloseSocket();
+  if (pid_fd_ < 0) return;
+  if (watched_) reactor_.Unwatch(pid_fd_);
+  ::kill(-pid_, SIGKILL);
+  siginfo_t info{};
+  while (::waitid(P_PIDFD, static_cast<id_t>(pid_fd_), &info, WEXITED) != 0 && errno == EINTR) {
+  }
+  ::close(pid_fd_);
+}
+
+absl::Status ExecutorProcess::Spawn(int slots_fd) {
+  std::array<int, 2> sockets;
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0) {
+    return absl::ErrnoToStatus(errno, "socketpair");
+  }
+  socket_ = sockets[0];
+  const OwnedFd theirs(sockets[1]);
+  if (::fcntl(socket_, F_SETFL, O_NONBLOCK) != 0) return absl::ErrnoToStatus(errno, "fcntl");
+
+  SpawnRequest request;
+  request.arguments = {options_.program, "--threads", absl::StrCat(options_.threads),
+                       "--result-limit", absl::StrCat(options_.result_limit_bytes)};
+  for (const std::string& library : options_.libraries) {
+    request.arguments.push_back("--library");
+    request.arguments.push_back(library);
+  }
+  request.environment = options_.environment;
+  // What functions print goes where the worker's log goes.
+  request.descriptors = {-1, STDERR_FILENO, STDERR_FILENO, theirs.get(), slots_fd};
+  static_assert(executor::kControlFd == 3 && executor::kSlotsFd == 4);
+  const SpawnResult spawned = exec::Spawn(request);
+  if (!spawned.ok()) return absl::UnavailableError(DescribeFailure(request, spawned));
+  pid_ = spawned.pid;
+  pid_fd_ = spawned.pidfd;
+  return absl::OkStatus();
+}
+
+absl::Status ExecutorProcess::Watch() {
+  interest_ = EPOLLIN;
+  if (!reactor_.Watch(socket_, interest_, [this](std::uint32_t events) { OnSocket(events); })) {
+    return absl::ErrnoToStatus(errno, "epoll");
+  }
+  socket_watched_ = true;
+  if (!reactor_.Watch(pid_fd_, EPOLLIN, [this](std::uint32_t) { OnProcessEnd(); })) {
+    return absl::ErrnoToStatus(errno, "epoll");
+  }
+  watched_ = true;
+  ready_timer_ = reactor_.AddTimer(ReadClocks().monotonic_us + options_.ready_limit_us, [this] {
+    failure_ = absl::StrCat("it was not ready after ", options_.ready_limit_us / 1000, " ms");
+    EndProcess();
+  });
+  return absl::OkStatus();
+}
+
+// ---------------------------------------------------------------------------------------- to the
+// executor
+
+absl::Status ExecutorProcess::Run(v1::Run run) {
+  const std::size_t bytes = run.ByteSizeLong() + kSmallMessageBytes;
+  if (bytes > executor::kFrameLimit) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a run of ", bytes, " bytes; the limit is ", executor::kFrameLimit));
+  }
+  if (unsent_bytes_ > 0 && unsent_bytes_ + bytes > options_.unsent_limit_bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat("the executor has not taken ", unsent_bytes_,
+                                                     " bytes; the limit is ",
+                                                     options_.unsent_limit_bytes));
+  }
+  if (socket_ < 0) return absl::OkStatus();
+  unfinished_ += run.count();
+  has_time_limits_ = has_time_limits_ || run.timeout_ms() > 0;
+  *FrameFor(Part::kRuns, bytes).add_runs() = std::move(run);
+  Write();
+  WatchTimeouts();
+  return absl::OkStatus();
+}
+
+void ExecutorProcess::Reclaim(AssignmentId assignment, std::uint64_t count) {
+  v1::Reclaim& reclaim = *FrameFor(Part::kReclaims, kSmallMessageBytes).add_reclaims();
+  reclaim.set_assignment_id(assignment.value());
+  reclaim.set_count(count);
+  Write();
+}
+
+void ExecutorProcess::StopTasks(AssignmentId assignment) {
+  FrameFor(Part::kStops, kSmallMessageBytes).add_stops()->set_assignment_id(assignment.value());
+  Write();
+}
+
+void ExecutorProcess::Leave() {
+  asked_ = true;
+  FrameFor(Part::kLeave, kSmallMessageBytes).set_leave(true);
+  Write();
+}
+
+void ExecutorProcess::Kill() {
+  asked_ = true;
+  EndProcess();
+}
+
+// With what it may have started itself and left in its group.
+void ExecutorProcess::EndProcess() {
+  if (pid_fd_ >= 0) ::kill(-pid_, SIGKILL);
+}
+
+// The frame that is written next, or a new one where that one is full or a part before this one
+// would be handled too early.
+v1::ToExecutor& ExecutorProcess::FrameFor(Part part, std::size_t bytes) {
+  if (waiting_.empty() || waiting_.back().last > part ||
+      waiting_.back().bytes + bytes > std::max(kFrameBytes, bytes)) {
+    waiting_.emplace_back();
+  }
+  OutgoingFrame& frame = waiting_.back();
+  frame.last = part;
+  frame.bytes += bytes;
+  unsent_bytes_ += bytes;
+  return frame.message;
+}
+
+void ExecutorProcess::Write() {
+  while (socket_ >= 0) {
+    if (written_ == writing_.size()) {
+      unsent_bytes_ -= std::exchange(writing_bytes_, 0);
+      writing_.clear();
+      written_ = 0;
+      if (waiting_.empty()) break;
+      writing_ = executor::EncodeFrame(waiting_.front().message);
+      writing_bytes_ = waiting_.front().bytes;
+      waiting_.pop_front();
+    }
+    const ssize_t count =
+        ::send(socket_, writing_.data() + written_, writing_.size() - written_, MSG_NOSIGNAL);
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) break;
+      // It has ended, or closed its side: what it said before is still to be read, and its end
+      // follows.
+      return DropUnsent();
+    }
+    written_ += static_cast<std::size_t>(count);
+  }
+  if (socket_ < 0) return DropUnsent();
+  UpdateInterest();
+}
+
+void ExecutorProcess::DropUnsent() {
+  waiting_.clear();
+  writing_.clear();
+  written_ = 0;
+  writing_bytes_ = 0;
+  unsent_bytes_ = 0;
+  if (socket_ >= 0) UpdateInterest();
+}
+
+void ExecutorProcess::SetReading(bool reading) {
+  reading_ = reading;
+  UpdateInterest();
+}
+
+void ExecutorProcess::UpdateInterest() {
+  if (socket_ < 0) return;
+  const std::uint32_t interest = (reading_ ? EPOLLIN : 0u) | (writing_.empty() ? 0u : EPOLLOUT);
+  if (interest == interest_) return;
+  interest_ = interest;
+  reactor_.Modify(socket_, interest);
+}
+
+// -------------------------------------------------------------------------------------- from the
+// executor
+
+void ExecutorProcess::OnSocket(std::uint32_t events) {
+  if ((events & EPOLLOUT) != 0) Write();
+  if (socket_ < 0 || (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
+  if (!Read(kTurnBytes)) {
+    CloseSocket();
+    // Without its socket it is of no use; mostly it is dying already.
+    EndProcess();
+  }
+}
+
+bool ExecutorProcess::Read(std::size_t limit) {
+  for (std::size_t total = 0; total < limit;) {
+    const std::size_t size = incoming_.size();
+    incoming_.resize(size + kReadBytes);
+    const ssize_t count = ::recv(socket_, incoming_.data() + size, kReadBytes, 0);
+    incoming_.resize(size + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+    if (count == 0) return false;
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return errno == EAGAIN;
+    }
+    total += static_cast<std::size_t>(count);
+    HandleFrames();
+    if (socket_ < 0 || malformed_) return true;
+  }
+  return true;
+}
+
+void ExecutorProcess::CloseSocket() {
+  if (socket_ < 0) return;
+  if (socket_watched_) reactor_.Unwatch(socket_);
+  ::close(socket_);
+  socket_ = -1;
+  DropUnsent();
+}
+
+void ExecutorProcess::HandleFrames() {
+  std::size_t begin = 0;
+  while (!malformed_ && incoming_.size() - begin >= kLengthBytes) {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < kLengthBytes; ++i) {
+      size |= std::size_t{static_cast<unsigned char>(incoming_[begin + i])} << (8 * i);
+    }
+    if (size > executor::kFrameLimit) return Malformed("a frame is over the limit");
+    if (incoming_.size() - begin - kLengthBytes < size) break;
+    v1::FromExecutor message;
+    if (!message.ParseFromArray(incoming_.data() + begin + kLengthBytes, static_cast<int>(size))) {
+      return Malformed("a frame holds no message");
+    }
+    begin += kLengthBytes + size;
+    HandleMessage(message);
+  }
+  incoming_.erase(0, begin);
+}
+
+void ExecutorProcess::HandleMessage(v1::FromExecutor& message) {
+  if (message.has_ready()) HandleReady(message.ready());
+  for (v1::ExecutorOutcomes& group : *message.mutable_outcomes()) HandleOutcomes(group);
+  for (const v1::Reclaimed& reclaimed : message.reclaimed()) {
+    if (reclaimed.count() > unfinished_) return Malformed("it gives back more than it has");
+    unfinished_ -= reclaimed.count();
+    callbacks_.on_reclaimed(AssignmentId(reclaimed.assignment_id()),
+                            {reclaimed.first(), reclaimed.count()});
+  }
+}
+
+void ExecutorProcess::HandleReady(const v1::Ready& ready) {
+  reactor_.CancelTimer(ready_timer_);
+  if (!ready.error().empty()) {
+    failure_ = ready.error();
+    return;
+  }
+  if (ready.protocol() != kProtocol) {
+    failure_ = absl::StrCat("it speaks version ", ready.protocol(), " of the protocol, the worker ",
+                            kProtocol);
+    EndProcess();
+    return;
+  }
+  ready_ = true;
+  callbacks_.on_ready({ready.functions().begin(), ready.functions().end()});
+}
+
+void ExecutorProcess::HandleOutcomes(v1::ExecutorOutcomes& group) {
+  const AssignmentId assignment(group.assignment_id());
+  std::vector<Outcome> outcomes;
+  for (v1::Outcome& wire : *group.mutable_outcomes()) {
+    absl::StatusOr<Outcome> outcome = wire::FromWire(std::move(wire));
+    if (!outcome.ok()) return Malformed(std::string(outcome.status().message()));
+    const TaskRange tasks = outcome->tasks;
+    if (tasks.count > unfinished_) return Malformed("it reports more than it has");
+    unfinished_ -= tasks.count;
+    outcome->assignment = assignment;
+    stopping_.erase(stopping_.lower_bound({assignment, tasks.first}),
+                    stopping_.lower_bound({assignment, tasks.end()}));
+    outcomes.push_back(*std::move(outcome));
+  }
+  callbacks_.on_outcomes(assignment, std::move(outcomes));
+}
+
+// User code shares its memory, so anything may come. None of it is to be believed any more.
+void ExecutorProcess::Malformed(const std::string& what) {
+  malformed_ = true;
+  if (failure_.empty()) failure_ = absl::StrCat("what it said is malformed: ", what);
+  incoming_.clear();
+  EndProcess();
+}
+
+// -------------------------------------------------------------------------------------------- time
+// limits
+
+void ExecutorProcess::WatchTimeouts() {
+  if (watching_timeouts_ || !has_time_limits_ || unfinished_ == 0) return;
+  watching_timeouts_ = true;
+  timeout_timer_ = reactor_.AddTimer(ReadClocks().monotonic_us + options_.timeout_poll_us, [this] {
+    watching_timeouts_ = false;
+    CheckTimeouts();
+    WatchTimeouts();
+  });
+}
+
+void ExecutorProcess::CheckTimeouts() {
+  const std::int64_t now_us = ReadClocks().monotonic_us;
+  for (const executor::SlotReading& slot : Running()) {
+    if (slot.deadline_us == 0 || slot.deadline_us > now_us) continue;
+    const TaskKey key{slot.assignment, slot.task};
+    const auto [it, is_new] = stopping_.try_emplace(key, now_us + options_.timeout_grace_us);
+    if (is_new) {
+      v1::StopTasks& stop = *FrameFor(Part::kStops, kSmallMessageBytes).add_stops();
+      stop.set_assignment_id(key.assignment.value());
+      stop.set_one(true);
+      stop.set_task(key.task);
+    } else if (it->second <= now_us) {
+      killed_for_.insert(key);
+    }
+  }
+  Write();
+  if (killed_for_.empty()) return;
+  failure_ = "a task was over its time and did not stop when asked";
+  EndProcess();
+}
+
+// ------------------------------------------------------------------------------------------------
+// its end
+
+void ExecutorProcess::OnProcessEnd() {
+  // It is dead and not reaped, so that its id still names its group: what it started ends with it.
+  ::kill(-pid_, SIGKILL);
+  while (socket_ >= 0 && !malformed_ && BytesAreThere() && Read(kTurnBytes)) {
+  }
+  CloseSocket();
+  siginfo_t info{};
+  int result = 0;
+  do {
+    result = ::waitid(P_PIDFD, static_cast<id_t>(pid_fd_), &info, WEXITED | WNOHANG);
+  } while (result != 0 && errno == EINTR);
+  HAUL_CHECK(result == 0 && info.si_pid == pid_);
+  reactor_.Unwatch(pid_fd_);
+  ::close(pid_fd_);
+  pid_fd_ = -1;
+  reactor_.CancelTimer(ready_timer_);
+  reactor_.CancelTimer(timeout_timer_);
+  const ExecutorDeath death = DescribeDeath(info.si_code, info.si_status);
+  const auto on_died = callbacks_.on_died;  // it may destroy this
+  on_died(death);
+}
+
+// What it wrote before its end is in the socket; its end of stream may not come while a descendant
+// of it holds a copy.
+bool ExecutorProcess::BytesAreThere() const {
+  char byte = 0;
+  return ::recv(socket_, &byte, 1, MSG_PEEK) > 0;
+}
+
+ExecutorDeath ExecutorProcess::DescribeDeath(int code, int status) const {
+  ExecutorDeath death;
+  death.pid = pid_;
+  death.was_ready = ready_;
+  death.asked = asked_;
+  death.code = status;
+  const std::string executor = absl::StrCat("the executor (pid ", pid_, ") ");
+  if (!killed_for_.empty()) {
+    death.cause = Cause::kTimeout;
+    death.message = absl::StrCat(executor, "was killed");
+  } else if (code == CLD_EXITED) {
+    death.cause = Cause::kExecutorExit;
+    death.message = absl::StrCat(executor, "ended with exit code ", status);
+  } else {
+    death.cause = Cause::kSignal;
+    death.message = absl::StrCat(executor, "was ended by ", SignalText(status));
+  }
+  if (!failure_.empty()) absl::StrAppend(&death.message, ": ", failure_);
+  NameSuspects(&death);
+  return death;
+}
+
+std::vector<executor::SlotReading> ExecutorProcess::Running() const {
+  std::vector<executor::SlotReading> running;
+  for (std::uint32_t i = 0; i < slots_.used(); ++i) {
+    const std::optional<executor::SlotReading> slot = slots_.Read(i);
+    if (slot.has_value()) running.push_back(*slot);
+  }
+  return running;
+}
+
+void ExecutorProcess::NameSuspects(ExecutorDeath* death) const {
+  // Killed by the worker, nobody is to blame but those it was killed for.
+  const bool killed_here = asked_ || malformed_ || !killed_for_.empty();
+  bool proven = killed_here;
+  for (const executor::SlotReading& slot : Running()) {
+    ExecutorSuspect suspect{.assignment = slot.assignment, .task = slot.task};
+    suspect.timed_out = killed_for_.contains({slot.assignment, slot.task});
+    const bool marked = slot.state != executor::SlotState::kRunning;
+    suspect.culprit = suspect.timed_out || (marked && !killed_here);
+    proven = proven || suspect.culprit;
+    death->suspects.push_back(suspect);
+  }
+  if (!proven && death->suspects.size() == 1) death->suspects[0].culprit = true;
+}
+
+}  // namespace haul::exec

@@ -1,0 +1,64 @@
+// Descendants of tasks that left their process group or session and lost their parent: the kernel
+// gives them to the worker, and here each is found, attributed to its task, and killed with it.
+//
+// Owned by the loop thread. A process just being spawned is never seen here: the kernel lists it
+// under the launcher thread that spawned it, and orphans under the worker's first thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/container/btree_map.h"
+#include "common/ids.h"
+
+namespace haul::exec {
+
+// What the variables of a task say that it belongs to.
+struct TaskName {
+  AssignmentId assignment;
+  TaskIndex task = 0;
+
+  friend bool operator==(const TaskName&, const TaskName&) = default;
+};
+
+// `environment` is as /proc/PID/environ gives it: variables that end with a zero byte.
+std::optional<TaskName> TaskOfEnvironment(const std::string& environment);
+
+class Orphans {
+ public:
+  // `runs`: whether the task has started (or is just being started) and has not ended.
+  // `is_own_child`: whether the worker itself started the process, with its first thread, as an
+  // executor.
+  Orphans(std::function<bool(const TaskName&)> runs, std::function<bool(pid_t)> is_own_child);
+
+  // Looks once: reaps what is dead, kills what outlived its task. What belongs to no known task is
+  // killed when every task that ran when it was found has ended. Starts are numbered as they
+  // happen: `next_start` is the next one's, `oldest_start` that of the oldest task that runs.
+  void Scan(std::uint64_t next_start, std::uint64_t oldest_start);
+
+  bool empty() const { return orphans_.empty(); }
+  // Something was to be killed and is not known to be gone.
+  bool is_killing() const { return killing_ > 0; }
+
+ private:
+  struct Orphan {
+    std::optional<TaskName> task;
+    std::uint64_t found_before_start = 0;
+    bool killed = false;
+    bool out_of_reach = false;
+    bool seen = false;
+  };
+
+  bool ShallDie(const Orphan& orphan, std::uint64_t oldest_start) const;
+
+  const std::function<bool(const TaskName&)> runs_;
+  const std::function<bool(pid_t)> is_own_child_;
+  absl::btree_map<pid_t, Orphan> orphans_;
+  std::size_t killing_ = 0;
+};
+
+}  // namespace haul::exec

@@ -1,0 +1,115 @@
+#include "worker/executor/batch.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace haul::executor {
+namespace {
+
+// What a failure or a lone success takes beside its bytes.
+constexpr std::size_t kOutcomeBytes = 64;
+// Threads hand over chunks of one run out of order, but not by much.
+constexpr std::size_t kNeighboursSought = 8;
+
+bool IsPlainSuccess(const Outcome& outcome) {
+  return outcome.status == TaskStatus::kSucceeded && outcome.message.empty();
+}
+
+// Whether `before` and `after` are one run of tasks.
+bool Adjoin(const Outcome& before, const Outcome& after) {
+  return before.tasks.end() == after.tasks.first && before.attempt == after.attempt &&
+         (before.results.count() == 0) == (after.results.count() == 0) &&
+         before.results.byte_count() + after.results.byte_count() <= kMergedResultBytes;
+}
+
+// `after` becomes part of `before`.
+void Join(Outcome& before, Outcome&& after) {
+  before.tasks.count += after.tasks.count;
+  if (before.results.count() > 0) before.results.Append(after.results);
+  before.started_unix_us = std::min(before.started_unix_us, after.started_unix_us);
+  before.finished_unix_us = std::max(before.finished_unix_us, after.finished_unix_us);
+  before.busy_ns += after.busy_ns;
+}
+
+}  // namespace
+
+void Batch::AddSuccess(TaskIndex task, std::string_view result, const ReportStyle& style) {
+  ++task_count_;
+  byte_count_ += result.size();
+  const bool extends = may_extend_ && !style.detail && outcomes_.back().tasks.end() == task &&
+                       outcomes_.back().results.byte_count() + result.size() <= kMergedResultBytes;
+  if (!extends) {
+    outcomes_.emplace_back();
+    outcomes_.back().tasks = {task, 0};
+    outcomes_.back().attempt = style.attempt;
+    outcomes_.back().pid = style.pid;
+    byte_count_ += kOutcomeBytes;
+    may_extend_ = !style.detail;
+  }
+  Outcome& outcome = outcomes_.back();
+  ++outcome.tasks.count;
+  if (style.has_results) outcome.results.Append(result);
+}
+
+void Batch::AddFailure(TaskIndex task, TaskStatus status, Cause cause, std::string message,
+                       const ReportStyle& style) {
+  ++task_count_;
+  byte_count_ += message.size() + kOutcomeBytes;
+  may_extend_ = false;
+  Outcome& outcome = outcomes_.emplace_back();
+  outcome.tasks = {task, 1};
+  outcome.status = status;
+  outcome.cause = cause;
+  outcome.message = std::move(message);
+  outcome.attempt = style.attempt;
+  outcome.pid = style.pid;
+}
+
+void Batch::SetLastTimes(std::int64_t started_unix_us, std::int64_t finished_unix_us,
+                         std::uint64_t busy_ns) {
+  Outcome& outcome = outcomes_.back();
+  if (outcome.tasks.count == 1) outcome.started_unix_us = started_unix_us;
+  outcome.finished_unix_us = finished_unix_us;
+  outcome.busy_ns += busy_ns;
+}
+
+void Batch::SetSharedTimes(std::int64_t started_unix_us, std::int64_t finished_unix_us,
+                           std::uint64_t busy_ns) {
+  std::uint64_t tasks_left = task_count_;
+  for (Outcome& outcome : outcomes_) {
+    // Of what is left, so that the shares add up to the whole; in two parts, so that nothing
+    // overflows.
+    const std::uint64_t share = busy_ns / tasks_left * outcome.tasks.count +
+                                busy_ns % tasks_left * outcome.tasks.count / tasks_left;
+    outcome.started_unix_us = started_unix_us;
+    outcome.finished_unix_us = finished_unix_us;
+    outcome.busy_ns = share;
+    busy_ns -= share;
+    tasks_left -= outcome.tasks.count;
+  }
+}
+
+std::vector<Outcome> Batch::Take() {
+  may_extend_ = false;
+  byte_count_ = 0;
+  task_count_ = 0;
+  return std::exchange(outcomes_, {});
+}
+
+void MergeInto(std::vector<Outcome>& outcomes, Outcome outcome, bool mergeable) {
+  if (mergeable && IsPlainSuccess(outcome)) {
+    const std::size_t sought = std::min(outcomes.size(), kNeighboursSought);
+    for (std::size_t i = outcomes.size() - sought; i < outcomes.size(); ++i) {
+      if (!IsPlainSuccess(outcomes[i])) continue;
+      if (Adjoin(outcomes[i], outcome)) return Join(outcomes[i], std::move(outcome));
+      if (Adjoin(outcome, outcomes[i])) {
+        Join(outcome, std::move(outcomes[i]));
+        outcomes[i] = std::move(outcome);
+        return;
+      }
+    }
+  }
+  outcomes.push_back(std::move(outcome));
+}
+
+}  // namespace haul::executor

@@ -1,0 +1,60 @@
+// Outcomes of one assignment on their way from a thread to the worker: consecutive successes are
+// one outcome, failures stand alone. Plain values; not thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/ids.h"
+#include "common/outcome.h"
+
+namespace haul::executor {
+
+// Results of merged outcomes stay below this; a larger single result stands alone.
+constexpr std::size_t kMergedResultBytes = 1u << 20;
+
+// How the tasks of a chunk are reported.
+struct ReportStyle {
+  bool has_results = true;  // false: the function returns void
+  bool detail = false;      // one outcome a task, with its own times
+  std::uint32_t attempt = 1;
+  std::uint32_t pid = 0;
+};
+
+// What one thread has run and not yet handed over.
+class Batch {
+ public:
+  void AddSuccess(TaskIndex task, std::string_view result, const ReportStyle& style);
+  // The status is not kSucceeded.
+  void AddFailure(TaskIndex task, TaskStatus status, Cause cause, std::string message,
+                  const ReportStyle& style);
+
+  bool empty() const { return outcomes_.empty(); }
+  std::size_t byte_count() const { return byte_count_; }
+  std::uint64_t task_count() const { return task_count_; }
+
+  // The last task's own times.
+  void SetLastTimes(std::int64_t started_unix_us, std::int64_t finished_unix_us,
+                    std::uint64_t busy_ns);
+  // Shares a duration among all tasks, and gives all the same times.
+  void SetSharedTimes(std::int64_t started_unix_us, std::int64_t finished_unix_us,
+                      std::uint64_t busy_ns);
+
+  // Empties it.
+  std::vector<Outcome> Take();
+
+ private:
+  std::vector<Outcome> outcomes_;
+  bool may_extend_ = false;  // the last outcome
+  std::size_t byte_count_ = 0;
+  std::uint64_t task_count_ = 0;
+};
+
+// Appends an outcome, or makes it part of one of the last few if these are neighbours that
+// succeeded alike. Not so what was reported with detail.
+void MergeInto(std::vector<Outcome>& outcomes, Outcome outcome, bool mergeable);
+
+}  // namespace haul::executor

@@ -1,0 +1,251 @@
+// How the loop carries out what the core decides.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/wire/convert.h"
+#include "spdlog/spdlog.h"
+#include "worker/loop/worker_loop.h"
+
+namespace haul::worker {
+namespace {
+
+v1::HandedBack::Reason ToWire(HandBackReason reason) {
+  switch (reason) {
+    case HandBackReason::kRevoked: return v1::HandedBack::REASON_REVOKED;
+    case HandBackReason::kDirectoryMissing: return v1::HandedBack::REASON_DIRECTORY_MISSING;
+    case HandBackReason::kLeaving: return v1::HandedBack::REASON_LEAVING;
+  }
+  HAUL_CHECK(false);
+}
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------- what runs
+
+void WorkerLoop::Do(const StartCommand& effect) {
+  const KnownJob& job = payloads_.job(effect.job);
+  if (!job.command.ok()) {
+    Outcome outcome;
+    outcome.tasks = {effect.task, 1};
+    outcome.status = TaskStatus::kFailed;
+    outcome.cause = Cause::kStartFailed;
+    outcome.message = std::string(job.command.status().message());
+    outcome.attempt = effect.attempt;
+    outcome.assignment = effect.assignment;
+    return OnCommandEnded({.job = effect.job, .outcome = std::move(outcome), .output_path = {}, .error_path = {}});
+  }
+  exec::CommandTask task{.assignment = effect.assignment,
+                         .job = effect.job,
+                         .task = effect.task,
+                         .attempt = effect.attempt,
+                         .command = *job.command,
+                         .input = {},
+                         .array_value = {},
+                         .timeout_ms = job.spec.timeout_ms()};
+  if (job.spec.has_array()) {
+    // In unsigned arithmetic, where an overflow is defined.
+    task.array_value = static_cast<std::int64_t>(
+        static_cast<std::uint64_t>(job.spec.array().start()) +
+        effect.task * static_cast<std::uint64_t>(job.spec.array().step()));
+  } else {
+    task.input = std::string(payloads_.InputOf(effect.assignment, effect.task));
+  }
+  runner_->Start(std::move(task));
+}
+
+void WorkerLoop::Do(const StopCommand& effect) {
+  runner_->Stop(effect.assignment, effect.task, Cause::kCancelled, effect.by);
+}
+
+void WorkerLoop::Do(const KillCommands&) { runner_.reset(); }
+
+void WorkerLoop::Do(const StartExecutor& effect) { executors_.Start(effect.executor); }
+
+void WorkerLoop::Do(const EndExecutor& effect) { executors_.End(effect.executor); }
+
+void WorkerLoop::Do(const StartRun& effect) {
+  const v1::JobSpec& spec = payloads_.job(effect.job).spec;
+  std::vector<InputChunk> parts;
+  if (effect.tasks.count > 0) {
+    parts = payloads_.InputsOf(effect.assignment, effect.tasks);
+  } else {
+    parts.emplace_back();  // only the width changes
+  }
+  for (const InputChunk& part : parts) {
+    v1::Run run;
+    run.set_assignment_id(effect.assignment.value());
+    run.set_job_id(effect.job.value());
+    run.set_function(spec.function().name());
+    run.set_first(part.tasks.first);
+    run.set_count(part.tasks.count);
+    run.set_width(effect.width);
+    run.set_priority(spec.priority());
+    run.set_detail(spec.function().detail());
+    run.set_timeout_ms(spec.timeout_ms());
+    if (spec.has_array()) {
+      *run.mutable_array() = spec.array();
+    } else {
+      wire::ToWire(part.values, run.mutable_inputs());
+    }
+    for (const ChargedTask& charged : effect.charged) {
+      if (charged.task < part.tasks.first || charged.task >= part.tasks.end()) continue;
+      run.add_charged_tasks(charged.task);
+      run.add_charged_attempts(charged.attempts);
+    }
+    const absl::Status status = executors_.Run(effect.executor, std::move(run));
+    if (status.ok() || part.tasks.count == 0) continue;
+    Outcome outcome;
+    outcome.tasks = part.tasks;
+    outcome.status = TaskStatus::kFailed;
+    outcome.cause = Cause::kStartFailed;
+    outcome.message = std::string(status.message());
+    OnExecutorOutcome(effect.executor, effect.assignment, std::move(outcome));
+  }
+}
+
+void WorkerLoop::Do(const ReclaimRun& effect) {
+  executors_.Reclaim(effect.executor, effect.assignment, effect.count);
+}
+
+void WorkerLoop::Do(const StopRun& effect) {
+  executors_.StopTasks(effect.executor, effect.assignment);
+}
+
+// ----------------------------------------------------------------------------------- what is owed
+
+void WorkerLoop::Do(const KeepOutcome& effect) {
+  HAUL_CHECK(staged_.has_value());
+  Outcome outcome = std::move(staged_->outcome);
+  staged_.reset();
+  if (effect.cancelled) {
+    outcome.status = TaskStatus::kCancelled;
+    outcome.cause = Cause::kCancelled;
+    outcome.message = effect.by;
+  }
+  payloads_.Keep(effect.assignment, std::move(outcome));
+}
+
+void WorkerLoop::Do(const UploadOutput& effect) {
+  HAUL_CHECK(staged_.has_value());
+  StagedOutcome staged = *std::move(staged_);
+  staged_.reset();
+  staged.job = core_.state().assignments.at(effect.assignment).job;
+  if (staged.result_is_large && !SpoolResult(staged)) {
+    OutputUploaded event{.assignment = effect.assignment,
+                         .tasks = effect.tasks,
+                         .status = staged.outcome.status,
+                         .byte_count = ByteCount(staged.outcome)};
+    return Step(std::move(event), std::move(staged));
+  }
+  const std::uint64_t id = ++last_id_;
+  awaited_[id].assignment = effect.assignment;
+  if (!staged.output_path.empty()) StartUpload(id, staged, false);
+  if (!staged.error_path.empty()) StartUpload(id, staged, true);
+  awaited_[id].outcome = std::move(staged.outcome);
+}
+
+// Puts a function's large result into a file, as a command's is, so that what waits for the coordinator takes
+// no memory. Otherwise the task has failed.
+bool WorkerLoop::SpoolResult(StagedOutcome& staged) {
+  Outcome& outcome = staged.outcome;
+  const PackedBytes result = std::exchange(outcome.results, {});
+  staged.output_path = absl::StrCat(options_.spool_directory, "/result-", ++last_id_);
+  std::FILE* file = std::fopen(staged.output_path.c_str(), "wbe");
+  bool written = file != nullptr;
+  if (written) {
+    written = std::fwrite(result.data().data(), 1, result.byte_count(), file) == result.byte_count();
+    written = std::fclose(file) == 0 && written;
+  }
+  if (written) {
+    outcome.output_bytes = result.byte_count();
+    return true;
+  }
+  outcome.status = TaskStatus::kFailed;
+  outcome.cause = Cause::kOutputLimit;
+  outcome.message = absl::StrCat("its result of ", result.byte_count(), " bytes cannot be kept in ",
+                                 options_.spool_directory, ": ", std::strerror(errno));
+  ::unlink(staged.output_path.c_str());
+  staged.output_path.clear();
+  return false;
+}
+
+void WorkerLoop::StartUpload(std::uint64_t outcome_id, const StagedOutcome& staged, bool error_output) {
+  AwaitedOutcome& awaited = awaited_.at(outcome_id);
+  const std::uint64_t id = ++last_id_;
+  uploads_[id] = {outcome_id, error_output};
+  ++awaited.uploads;
+  const std::string& path = error_output ? staged.error_path : staged.output_path;
+  awaited.paths.push_back(path);
+  session_.Upload({.id = id,
+                   .job_id = staged.job.value(),
+                   .assignment_id = awaited.assignment.value(),
+                   .task = staged.outcome.tasks.first,
+                   .error_output = error_output,
+                   .total_bytes = error_output ? staged.outcome.error_bytes : staged.outcome.output_bytes,
+                   .path = path});
+}
+
+void WorkerLoop::Do(const RecordOutcome& effect) {
+  payloads_.Keep(effect.assignment, effect.outcome);
+}
+
+void WorkerLoop::Do(const SealBatch& effect) { payloads_.Seal(effect); }
+
+void WorkerLoop::Do(const SendBatch& effect) {
+  *outbox_.add_outcomes() = payloads_.batch(effect.sequence);
+  outbox_used_ = true;
+}
+
+void WorkerLoop::Do(const ForgetBatches& effect) { payloads_.ForgetBatches(effect.through); }
+
+void WorkerLoop::Do(const VoidBatch& effect) { payloads_.VoidBatch(effect.sequence); }
+
+void WorkerLoop::Do(const SendHandedBack& effect) {
+  v1::HandedBack& handed_back = *outbox_.add_handed_back();
+  handed_back.set_assignment_id(effect.assignment.value());
+  handed_back.set_job_id(effect.job.value());
+  handed_back.set_reason(ToWire(effect.reason));
+  handed_back.set_message(effect.message);
+  for (const TaskRange& tasks : effect.tasks) {
+    v1::TaskRange& range = *handed_back.add_ranges();
+    range.set_first(tasks.first);
+    range.set_count(tasks.count);
+  }
+  outbox_used_ = true;
+}
+
+void WorkerLoop::Do(const ForgetAssignment& effect) {
+  for (auto it = awaited_.begin(); it != awaited_.end();) {
+    if (it->second.assignment != effect.assignment) {
+      ++it;
+      continue;
+    }
+    for (auto upload = uploads_.begin(); upload != uploads_.end();) {
+      if (upload->second.outcome == it->first) {
+        session_.CancelUpload(upload->first);
+        upload = uploads_.erase(upload);
+      } else {
+        ++upload;
+      }
+    }
+    for (const std::string& path : it->second.paths) ::unlink(path.c_str());
+    it = awaited_.erase(it);
+  }
+  payloads_.Forget(effect.assignment, effect.job);
+}
+
+void WorkerLoop::Do(const SayDraining&) {
+  spdlog::info("draining: {} assignments are held", core_.state().assignments.size());
+  outbox_.set_draining(true);
+  outbox_used_ = true;
+}
+
+void WorkerLoop::Do(const Leave&) { leaving_ = true; }
+
+}  // namespace haul::worker

@@ -1,0 +1,190 @@
+#include "worker/loop/payloads.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/wire/convert.h"
+
+namespace haul::worker {
+namespace {
+
+constexpr std::uint32_t kDefaultCpusMilli = 1000;
+// How far back a merge looks: threads report in turns, each its own consecutive tasks.
+constexpr std::size_t kMergeLookBack = 8;
+constexpr std::size_t kMergedResultBytes = 1u << 20;
+
+std::shared_ptr<const KnownJob> Understand(v1::JobSpec&& spec) {
+  auto job = std::make_shared<KnownJob>();
+  if (spec.has_command()) job->command = exec::CommandSpec::Parse(spec.command());
+  job->spec = std::move(spec);
+  return job;
+}
+
+absl::Status CheckRange(const v1::Assignment& message) {
+  if (message.assignment_id() == 0) return absl::InvalidArgumentError("assignment_id: missing");
+  if (message.job_id() == 0) return absl::InvalidArgumentError("job_id: missing");
+  if (message.count() == 0) return absl::InvalidArgumentError("count: 0, must be at least 1");
+  if (message.first() > std::numeric_limits<std::uint64_t>::max() - message.count()) {
+    return absl::InvalidArgumentError("count: the range overflows");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<AssignmentReceived> Payloads::Add(v1::Assignment&& message) {
+  if (absl::Status status = CheckRange(message); !status.ok()) return status;
+  const AssignmentId id(message.assignment_id());
+  const JobId job_id(message.job_id());
+  const auto known = jobs_.find(job_id);
+  std::shared_ptr<const KnownJob> job;
+  if (message.has_spec()) {
+    job = Understand(std::move(*message.mutable_spec()));
+  } else if (known != jobs_.end()) {
+    job = known->second.job;
+  } else {
+    return absl::NotFoundError(absl::StrCat("spec: missing, and job ", job_id.value(), " is not known"));
+  }
+  if (!job->spec.has_command() && !job->spec.has_function()) {
+    return absl::InvalidArgumentError("spec.work: neither a command nor a function");
+  }
+  const TaskRange tasks{message.first(), message.count()};
+  PackedBytes inputs;
+  if (!job->spec.has_array()) {
+    absl::StatusOr<PackedBytes> parsed =
+        wire::FromWire(std::move(*message.mutable_inputs()), message.count());
+    if (!parsed.ok()) return parsed.status();
+    inputs = *std::move(parsed);
+  }
+
+  AssignmentReceived event{
+      .assignment = id,
+      .job = job_id,
+      .tasks = tasks,
+      .width = message.width(),
+      .cpus_milli = message.cpus_milli() == 0 ? kDefaultCpusMilli : message.cpus_milli(),
+      .priority = message.priority(),
+      .kind = job->spec.has_command() ? WorkKind::kCommand : WorkKind::kFunction,
+      .alone = message.alone(),
+      .charged = {}};
+  for (const v1::ChargedTask& charged : message.charged()) {
+    event.charged.push_back({charged.task(), charged.attempts()});
+  }
+  JobEntry& job_entry = jobs_[job_id];
+  if (job_entry.job == nullptr || message.has_spec()) job_entry.job = job;
+  const auto [entry, is_new] = assignments_.try_emplace(id);
+  if (is_new) ++job_entry.assignments;
+  if (!job->spec.has_array()) {
+    std::vector<InputChunk>& chunks = entry->second.inputs;
+    const auto after =
+        std::find_if(chunks.begin(), chunks.end(),
+                     [&](const InputChunk& chunk) { return chunk.tasks.first > tasks.first; });
+    chunks.insert(after, {tasks, std::move(inputs)});
+  }
+  return event;
+}
+
+void Payloads::Forget(AssignmentId assignment, JobId job) {
+  if (assignments_.erase(assignment) == 0) return;
+  JobEntry& entry = jobs_.at(job);
+  if (--entry.assignments > 0) return;
+  idle_jobs_.push_back(job);
+  if (idle_jobs_.size() <= kIdleJobs) return;
+  const auto oldest = jobs_.find(idle_jobs_.front());
+  idle_jobs_.pop_front();
+  const bool idle_again_later = oldest != jobs_.end() &&
+                                std::find(idle_jobs_.begin(), idle_jobs_.end(), oldest->first) !=
+                                    idle_jobs_.end();
+  if (oldest != jobs_.end() && oldest->second.assignments == 0 && !idle_again_later) {
+    jobs_.erase(oldest);
+  }
+}
+
+const KnownJob& Payloads::job(JobId id) const { return *jobs_.at(id).job; }
+
+std::string_view Payloads::InputOf(AssignmentId assignment, TaskIndex task) const {
+  for (const InputChunk& chunk : assignments_.at(assignment).inputs) {
+    if (task >= chunk.tasks.first && task < chunk.tasks.end()) {
+      return chunk.values[task - chunk.tasks.first];
+    }
+  }
+  return {};
+}
+
+std::vector<InputChunk> Payloads::InputsOf(AssignmentId assignment, TaskRange tasks) const {
+  const std::vector<InputChunk>& chunks = assignments_.at(assignment).inputs;
+  if (chunks.empty()) return {{tasks, {}}};
+  std::vector<InputChunk> parts;
+  TaskIndex next = tasks.first;
+  for (const InputChunk& chunk : chunks) {
+    if (next >= tasks.end()) break;
+    if (chunk.tasks.first > next || chunk.tasks.end() <= next) continue;
+    const std::uint64_t count = std::min(chunk.tasks.end(), tasks.end()) - next;
+    parts.push_back({{next, count}, chunk.values.Slice(next - chunk.tasks.first, count)});
+    next += count;
+  }
+  HAUL_CHECK(next == tasks.end());
+  return parts;
+}
+
+void Payloads::Keep(AssignmentId assignment, Outcome outcome) {
+  assignments_.at(assignment).unsealed.push_back(std::move(outcome));
+}
+
+void Payloads::Seal(const SealBatch& seal) {
+  std::deque<Outcome>& unsealed = assignments_.at(seal.assignment).unsealed;
+  HAUL_CHECK(unsealed.size() >= seal.outcome_count);
+  const KnownJob& known = job(seal.job);
+  const bool mergeable = known.spec.has_function() && !known.spec.function().detail();
+  std::vector<Outcome> outcomes;
+  for (std::size_t i = 0; i < seal.outcome_count; ++i) {
+    bool merged = false;
+    const std::size_t look_back = mergeable ? std::min(outcomes.size(), kMergeLookBack) : 0;
+    for (std::size_t back = 1; back <= look_back && !merged; ++back) {
+      merged = MergeOutcomes(outcomes[outcomes.size() - back], unsealed.front());
+    }
+    if (!merged) outcomes.push_back(std::move(unsealed.front()));
+    unsealed.pop_front();
+  }
+  v1::OutcomeBatch& batch = batches_[seal.sequence];
+  batch.set_sequence(seal.sequence);
+  batch.set_assignment_id(seal.assignment.value());
+  batch.set_job_id(seal.job.value());
+  for (Outcome& outcome : outcomes) {
+    outcome.assignment = seal.assignment;
+    wire::ToWire(outcome, batch.add_outcomes());
+  }
+}
+
+const v1::OutcomeBatch& Payloads::batch(std::uint64_t sequence) const {
+  return batches_.at(sequence);
+}
+
+void Payloads::VoidBatch(std::uint64_t sequence) { batches_.at(sequence).clear_outcomes(); }
+
+void Payloads::ForgetBatches(std::uint64_t through) {
+  batches_.erase(batches_.begin(), batches_.upper_bound(through));
+}
+
+bool MergeOutcomes(Outcome& into, Outcome& next) {
+  const bool alike = into.status == TaskStatus::kSucceeded && next.status == TaskStatus::kSucceeded &&
+                     into.attempt == next.attempt && into.pid == next.pid &&
+                     into.output_file.empty() && next.output_file.empty() &&
+                     (into.results.count() == 0) == (next.results.count() == 0) &&
+                     into.results.byte_count() + next.results.byte_count() <= kMergedResultBytes;
+  if (!alike) return false;
+  const bool before = next.tasks.end() == into.tasks.first;
+  if (!before && into.tasks.end() != next.tasks.first) return false;
+  if (before) std::swap(into, next);
+  into.tasks.count += next.tasks.count;
+  into.results.Append(next.results);
+  into.busy_ns += next.busy_ns;
+  into.started_unix_us = std::min(into.started_unix_us, next.started_unix_us);
+  into.finished_unix_us = std::max(into.finished_unix_us, next.finished_unix_us);
+  return true;
+}
+
+}  // namespace haul::worker

@@ -1,0 +1,271 @@
+// The loop's turn, and what it is told.
+#include "worker/loop/worker_loop.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/time.h"
+#include "spdlog/spdlog.h"
+
+namespace haul::worker {
+namespace {
+
+// A function's result over this is uploaded beside the stream, as a command's large output is.
+constexpr std::size_t kInlineResultBytes = 1u << 20;
+
+}  // namespace
+
+WorkerLoop::WorkerLoop(exec::Reactor& reactor, SessionPort& session, ExecutorPort& executors,
+                       const LoopOptions& options)
+    : reactor_(reactor),
+      session_(session),
+      executors_(executors),
+      options_(options),
+      core_(options.core) {}
+
+absl::StatusOr<std::unique_ptr<WorkerLoop>> WorkerLoop::Create(exec::Reactor& reactor,
+                                                               SessionPort& session,
+                                                               ExecutorPort& executors,
+                                                               const LoopOptions& options) {
+  std::unique_ptr<WorkerLoop> loop(new WorkerLoop(reactor, session, executors, options));
+  auto runner = exec::CommandRunner::Create(reactor, *loop, options.commands);
+  if (!runner.ok()) return runner.status();
+  loop->runner_ = *std::move(runner);
+  executors.SetListener(loop.get());
+  return loop;
+}
+
+WorkerLoop::~WorkerLoop() = default;
+
+WorkerEnd WorkerLoop::Run() {
+  Step(Started{});
+  AttachWhenReady();
+  FinishTurn();
+  while (!end_) {
+    const std::optional<std::int64_t> deadline_us = core_.NextDeadlineUs();
+    reactor_.RunOnce(deadline_us.value_or(exec::Reactor::kNoDeadline));
+    if (deadline_us && ReadClocks().monotonic_us >= *deadline_us) Step(TimePassed{});
+    FinishTurn();
+  }
+  return *end_;
+}
+
+void WorkerLoop::Drain() { Step(DrainRequested{}); }
+
+void WorkerLoop::Stop() { Step(StopRequested{}); }
+
+void WorkerLoop::Step(Event event, std::optional<StagedOutcome> staged) {
+  later_.emplace_back(std::move(event), std::move(staged));
+  if (stepping_) return;
+  stepping_ = true;
+  while (!later_.empty()) {
+    auto [next, its_outcome] = std::move(later_.front());
+    later_.pop_front();
+    staged_ = std::move(its_outcome);
+    for (const Effect& effect : core_.Step(next, ReadClocks())) {
+      std::visit([this](const auto& e) { Do(e); }, effect);
+    }
+    if (!staged_) continue;
+    // Nobody wanted it.
+    for (const std::string& path : {staged_->output_path, staged_->error_path}) {
+      if (!path.empty()) ::unlink(path.c_str());
+    }
+    staged_.reset();
+  }
+  stepping_ = false;
+}
+
+// Whatever gathered in this turn leaves in one message, when the stream takes it.
+void WorkerLoop::FinishTurn() {
+  if (leaving_ && !closing_ && !welcome_) {
+    closing_ = true;
+    attached_ ? session_.Close() : OnClosed();
+    return;
+  }
+  if (closing_ || !welcome_) return;
+  if (!outbox_used_ && !core_.HasUnsent() && !leaving_) return;
+  if (!session_.Writable()) return;
+  if (core_.HasUnsent()) Step(SendSlotFree{});
+  if (leaving_) outbox_.set_goodbye(true);
+  outbox_used_ = false;
+  session_.Send(std::exchange(outbox_, {}));
+  if (leaving_) {
+    closing_ = true;
+    session_.Close();
+  }
+}
+
+// The worker joins when it can say which functions it serves.
+void WorkerLoop::AttachWhenReady() {
+  const std::size_t wanted = options_.core.serves_functions ? options_.core.processes : 0;
+  if (attached_ || core_.ready_executor_count() < wanted) return;
+  attached_ = true;
+  session_.Start(this);
+}
+
+// ------------------------------------------------------------------------------------- the session
+
+void WorkerLoop::OnConnecting(v1::Hello* hello) {
+  // What waited here for the stream before is said by not listing it as held.
+  outbox_.Clear();
+  outbox_used_ = false;
+  *hello = options_.hello;
+  hello->set_cpus_milli(core_.capacity_milli());
+  hello->mutable_functions()->Assign(functions_.begin(), functions_.end());
+  hello->set_draining(core_.draining());
+  for (const HeldLine& line : core_.Held()) {
+    v1::HeldAssignment& held = *hello->add_held();
+    held.set_assignment_id(line.assignment.value());
+    held.set_job_id(line.job.value());
+    held.set_width(line.width);
+    held.set_alone(line.alone);
+    for (const TaskRange& tasks : line.tasks) {
+      v1::TaskRange& range = *held.add_ranges();
+      range.set_first(tasks.first);
+      range.set_count(tasks.count);
+    }
+  }
+}
+
+void WorkerLoop::OnMessage(v1::CoordinatorMessage message) {
+  if (message.has_welcome()) {
+    welcome_ = true;
+    Welcomed welcomed{.lease_us = static_cast<std::int64_t>(message.welcome().lease_ms()) * 1000,
+                      .dropped = {}};
+    for (const std::uint64_t id : message.welcome().dropped_assignments()) {
+      welcomed.dropped.emplace_back(id);
+    }
+    if (!welcomed.dropped.empty()) {
+      spdlog::warn("{} assignments are not this worker's any more", welcomed.dropped.size());
+    }
+    Step(std::move(welcomed));
+  } else {
+    Step(CoordinatorHeard{});
+  }
+  for (v1::Assignment& assignment : *message.mutable_assignments()) {
+    TakeAssignment(std::move(assignment));
+  }
+  for (const v1::Revoke& revoke : message.revokes()) {
+    Step(RevokeReceived{AssignmentId(revoke.assignment_id()), revoke.count()});
+  }
+  for (const v1::Cancel& cancel : message.cancels()) {
+    Step(CancelReceived{AssignmentId(cancel.assignment_id()), cancel.by()});
+  }
+  if (message.durable_through() > 0) Step(BatchesDurable{message.durable_through()});
+  if (message.drain()) Step(DrainRequested{});
+  if (message.stop()) Step(StopRequested{});
+  if (message.depart()) Step(DepartReceived{});
+}
+
+void WorkerLoop::TakeAssignment(v1::Assignment&& message) {
+  v1::HandedBack refusal;
+  refusal.set_assignment_id(message.assignment_id());
+  refusal.set_job_id(message.job_id());
+  refusal.add_ranges()->set_first(message.first());
+  refusal.mutable_ranges(0)->set_count(message.count());
+  absl::StatusOr<AssignmentReceived> event = payloads_.Add(std::move(message));
+  if (event.ok()) return Step(*std::move(event));
+  spdlog::error("an assignment of job {} cannot be understood: {}", refusal.job_id(),
+                std::string(event.status().message()));
+  refusal.set_reason(v1::HandedBack::REASON_REVOKED);
+  refusal.set_message(std::string(event.status().message()));
+  *outbox_.add_handed_back() = std::move(refusal);
+  outbox_used_ = true;
+}
+
+void WorkerLoop::OnDisconnected() {
+  welcome_ = false;
+  Step(Disconnected{});
+}
+
+void WorkerLoop::OnRefused(absl::Status status) {
+  if (end_) return;
+  end_ = WorkerEnd{WorkerEnd::Why::kRefused, std::string(status.message())};
+}
+
+void WorkerLoop::OnClosed() {
+  if (!end_) end_ = WorkerEnd{};
+}
+
+void WorkerLoop::OnUploaded(std::uint64_t id, absl::StatusOr<std::string> file) {
+  const auto upload = uploads_.find(id);
+  if (upload == uploads_.end()) return;
+  const auto [outcome_id, error_output] = upload->second;
+  uploads_.erase(upload);
+  AwaitedOutcome& awaited = awaited_.at(outcome_id);
+  Outcome& outcome = awaited.outcome;
+  if (file.ok()) {
+    (error_output ? outcome.error_file : outcome.output_file) = *std::move(file);
+  } else {
+    // Nothing is silently cut: a task whose output is refused has failed.
+    outcome.status = TaskStatus::kFailed;
+    outcome.cause = Cause::kOutputLimit;
+    outcome.message = absl::StrCat("its output was refused: ", file.status().message());
+    (error_output ? outcome.error_bytes : outcome.output_bytes) = 0;
+  }
+  if (--awaited.uploads > 0) return;
+  for (const std::string& path : awaited.paths) ::unlink(path.c_str());
+  OutputUploaded event{.assignment = awaited.assignment,
+                       .tasks = outcome.tasks,
+                       .status = outcome.status,
+                       .byte_count = ByteCount(outcome)};
+  StagedOutcome staged{.outcome = std::move(outcome), .output_path = {}, .error_path = {}};
+  awaited_.erase(outcome_id);
+  Step(std::move(event), std::move(staged));
+}
+
+// -------------------------------------------------------------------------------------- what runs
+
+void WorkerLoop::OnCommandEnded(exec::CommandEnd end) {
+  OutcomeArrived event{.assignment = end.outcome.assignment,
+                       .tasks = end.outcome.tasks,
+                       .status = end.outcome.status,
+                       .byte_count = ByteCount(end.outcome),
+                       .output_pending = !end.output_path.empty() || !end.error_path.empty()};
+  Step(std::move(event), StagedOutcome{.outcome = std::move(end.outcome),
+                                       .job = end.job,
+                                       .output_path = std::move(end.output_path),
+                                       .error_path = std::move(end.error_path)});
+}
+
+void WorkerLoop::OnDirectoryMissing(const exec::CommandTask& task, const std::string& message) {
+  Step(DirectoryMissing{task.assignment, task.task, message});
+}
+
+void WorkerLoop::OnExecutorReady(ExecutorId id, const std::vector<v1::FunctionInfo>& functions) {
+  if (functions_.empty()) functions_ = functions;
+  Step(ExecutorReady{id});
+  AttachWhenReady();
+}
+
+void WorkerLoop::OnExecutorOutcome(ExecutorId id, AssignmentId assignment, Outcome outcome) {
+  OutcomeArrived event{.executor = id,
+                       .assignment = assignment,
+                       .tasks = outcome.tasks,
+                       .status = outcome.status,
+                       .byte_count = ByteCount(outcome)};
+  event.output_pending = outcome.tasks.count == 1 && outcome.results.byte_count() > kInlineResultBytes;
+  StagedOutcome staged{.outcome = std::move(outcome), .output_path = {}, .error_path = {}};
+  staged.result_is_large = event.output_pending;
+  Step(std::move(event), std::move(staged));
+}
+
+void WorkerLoop::OnExecutorReclaimed(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
+  Step(TasksReclaimed{id, assignment, tasks});
+}
+
+void WorkerLoop::OnExecutorDied(ExecutorDied death) {
+  if (!attached_ && !core_.draining()) {
+    // What does not start at first will not start later.
+    if (!end_) end_ = WorkerEnd{WorkerEnd::Why::kNoExecutors, death.message};
+    return;
+  }
+  if (!core_.draining()) spdlog::warn("{}", death.message);
+  Step(std::move(death));
+}
+
+}  // namespace haul::worker
