@@ -101,8 +101,8 @@ Result<double> MeasureCommands(Client& client, const BenchOptions& options) {
 
 // The same number of /bin/true by xargs, which captures nothing.
 Result<double> MeasureXargs(const BenchOptions& options) {
-  const std::string script = absl::StrFormat("seq %d | xargs -P%d -n1 /bin/true", options.commands,
-                                             options.threads);
+  const std::string script =
+      absl::StrFormat("seq %d | xargs -P%d -n1 /bin/true", options.commands, options.threads);
   const auto start = SteadyClock::now();
   absl::StatusOr<Child> child = StartChild({"/bin/sh", "-c", script}, /*read_output=*/false);
   if (!child.ok()) return ToClientStatus(child.status());
@@ -172,8 +172,12 @@ class Bench {
     for (const Measurement& one : results_) {
       const auto [least, most] = std::minmax_element(one.values.begin(), one.values.end());
       if (globals_.json()) {
-        PrintJson({{"object", "bench"}, {"measurement", one.name}, {"unit", one.unit},
-                   {"median", Median(one.values)}, {"least", *least}, {"most", *most},
+        PrintJson({{"object", "bench"},
+                   {"measurement", one.name},
+                   {"unit", one.unit},
+                   {"median", Median(one.values)},
+                   {"least", *least},
+                   {"most", *most},
                    {"repeat", one.values.size()}});
       } else {
         const auto text = [](double value) { return absl::StrFormat("%.1f", value); };
@@ -259,7 +263,8 @@ void AddBench(CLI::App& app, Globals& globals) {
   throughput->add_option("--functions", options->functions, "The library with the function")
       ->expected(1)
       ->take_all();
-  throughput->add_option("--function", options->function, "One that does nothing (default noop.v1)");
+  throughput->add_option("--function", options->function,
+                         "One that does nothing (default noop.v1)");
   throughput->add_option("--threads", options->threads, "Of the worker (default 2)")
       ->check(CLI::Range(1, 1024));
   throughput->add_option("--repeat", options->repeat, "How often each is measured (default 3)")

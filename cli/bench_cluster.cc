@@ -33,9 +33,11 @@ std::string ReadLine(int descriptor) {
 
 client::Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(
     int workers, int threads, const std::vector<std::string>& functions) {
-  std::vector<std::string> arguments = {OwnProgram(),  "--output", "json", "--log-level", "warn", "up",
-                                        "--workers",   std::to_string(workers),
-                                        "--threads",   std::to_string(threads),
+  std::vector<std::string> arguments = {OwnProgram(), "--output",
+                                        "json",       "--log-level",
+                                        "warn",       "up",
+                                        "--workers",  std::to_string(workers),
+                                        "--threads",  std::to_string(threads),
                                         "--private"};
   for (const std::string& library : functions) {
     arguments.insert(arguments.end(), {"--functions", library});

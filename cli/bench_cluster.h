@@ -1,5 +1,5 @@
-// A cluster for measuring: `haul up` as a child, with a temporary data directory, as a user would start it.
-// Main thread; ended with the object.
+// A cluster for measuring: `haul up` as a child, with a temporary data directory, as a user would
+// start it. Main thread; ended with the object.
 #pragma once
 
 #include <memory>

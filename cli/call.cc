@@ -22,15 +22,17 @@ client::Result<client::FunctionInfo> FindFunction(Client& client, const std::str
   }
   return client::Status(
       client::ErrorKind::kNotFound,
-      known.empty() ? "no worker serves a function: start one with --functions LIBRARY"
-                    : "no worker serves the function \"" + Printable(name) + "\"; there are " + known);
+      known.empty()
+          ? "no worker serves a function: start one with --functions LIBRARY"
+          : "no worker serves the function \"" + Printable(name) + "\"; there are " + known);
 }
 
 }  // namespace
 
 void AddCall(CLI::App& app, Globals& globals) {
   CLI::App* command = app.add_subcommand(
-      "call", "Call a function for every input, print the results: call [OPTIONS] FUNCTION [::: V…]");
+      "call",
+      "Call a function for every input, print the results: call [OPTIONS] FUNCTION [::: V…]");
   const auto options = std::make_shared<JobOptions>();
   const auto name = std::make_shared<std::string>();
   const auto keep_order = std::make_shared<bool>(true);

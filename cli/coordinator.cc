@@ -115,7 +115,8 @@ void AddCoordinator(CLI::App& app, Globals& globals) {
 
   const auto options = std::make_shared<StartOptions>();
   CLI::App* start = coordinator->add_subcommand("start", "Serve in the foreground until stopped");
-  start->add_option("--listen", options->listen, "HOST:PORT, port 0 for any (default 127.0.0.1:7070)");
+  start->add_option("--listen", options->listen,
+                    "HOST:PORT, port 0 for any (default 127.0.0.1:7070)");
   start->add_option("--lease", options->lease,
                     "How long a silent worker keeps what it runs (default 15s)");
   start->add_flag("--insecure", options->insecure,
@@ -123,7 +124,8 @@ void AddCoordinator(CLI::App& app, Globals& globals) {
   start->callback([=, &globals] {
     globals.action = [=, &globals] { return StartCoordinator(globals, *options); };
   });
-  CLI::App* stop = coordinator->add_subcommand("stop", "End it cleanly; jobs stay in its data directory");
+  CLI::App* stop =
+      coordinator->add_subcommand("stop", "End it cleanly; jobs stay in its data directory");
   stop->callback([&globals] { globals.action = [&globals] { return StopCoordinator(globals); }; });
   CLI::App* info = coordinator->add_subcommand("info", "What it does and holds");
   info->callback([&globals] { globals.action = [&globals] { return ShowInfo(globals); }; });

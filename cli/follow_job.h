@@ -6,8 +6,9 @@
 
 namespace haul::cli {
 
-// Submits the job, prints its tasks' outputs as they come (in input order if asked), tells how it gets on,
-// and returns the exit status. The first Ctrl-C leaves the job running, a second one cancels it.
+// Submits the job, prints its tasks' outputs as they come (in input order if asked), tells how it
+// gets on, and returns the exit status. The first Ctrl-C leaves the job running, a second one
+// cancels it.
 int SubmitAndFollow(const Globals& globals, Client& client, PreparedJob& job, bool keep_order);
 
 // Submits the job and prints its id.

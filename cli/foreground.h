@@ -1,5 +1,5 @@
-// A program that serves until it is told to end: signals and other descriptors in one wait. Main thread;
-// make it before other threads start, since they inherit the blocked signals.
+// A program that serves until it is told to end: signals and other descriptors in one wait. Main
+// thread; make it before other threads start, since they inherit the blocked signals.
 #pragma once
 
 #include <vector>
@@ -18,12 +18,12 @@ class Foreground {
     Event event = Event::kTimeout;
     int descriptor = -1;  // with kReadable
   };
-  // Until SIGINT or SIGTERM came, one of `descriptors` can be read, or `timeout_ms` (-1: none) has passed.
+  // Until SIGINT or SIGTERM came, one of `descriptors` can be read, or `timeout_ms` (-1: none) has
+  // passed.
   Woken Wait(const std::vector<int>& descriptors, int timeout_ms = -1);
 
  private:
   int signals_ = -1;
 };
-
 
 }  // namespace haul::cli

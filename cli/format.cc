@@ -16,8 +16,8 @@
 namespace haul::cli {
 namespace {
 
-// The length of the UTF-8 sequence at the start of `bytes`, 0 when there is none: neither overlong forms,
-// surrogates nor what lies beyond U+10FFFF count.
+// The length of the UTF-8 sequence at the start of `bytes`, 0 when there is none: neither overlong
+// forms, surrogates nor what lies beyond U+10FFFF count.
 std::size_t Utf8Length(std::string_view bytes) {
   const auto byte = [bytes](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const unsigned lead = byte(0);
@@ -42,7 +42,8 @@ std::size_t Width(std::string_view text) {
 }
 
 bool IsNumber(std::string_view text) {
-  return !text.empty() && (text == "-" || text.find_first_not_of("0123456789.,%") == std::string_view::npos);
+  return !text.empty() &&
+         (text == "-" || text.find_first_not_of("0123456789.,%") == std::string_view::npos);
 }
 
 Json CpusJson(std::uint64_t cpus_milli) { return static_cast<double>(cpus_milli) / 1000; }
@@ -219,7 +220,8 @@ std::string DescribeFailure(const client::Outcome& outcome) {
     case client::FailureCause::kExitCode:
       return absl::StrCat("exit code ", outcome.code);
     case client::FailureCause::kSignal:
-      return with_message(absl::StrCat("signal ", outcome.code, " (", strsignal(outcome.code), ")"));
+      return with_message(
+          absl::StrCat("signal ", outcome.code, " (", strsignal(outcome.code), ")"));
     case client::FailureCause::kTimeout:
       return "timeout";
     case client::FailureCause::kMemoryLimit:
@@ -278,7 +280,8 @@ std::string Printable(std::string_view bytes) {
 
 std::string LocalTime(std::int64_t unix_us) {
   if (unix_us == 0) return "-";
-  return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixMicros(unix_us), absl::LocalTimeZone());
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixMicros(unix_us),
+                          absl::LocalTimeZone());
 }
 
 std::string Table::ToString() const {

@@ -1,5 +1,5 @@
-// How Haul shows things: the JSON objects of docs/cli.md, tables, and sentences for people. Pure functions
-// but for the writing ones; any thread.
+// How Haul shows things: the JSON objects of docs/cli.md, tables, and sentences for people. Pure
+// functions but for the writing ones; any thread.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ namespace haul::cli {
 using Json = nlohmann::ordered_json;
 
 bool IsUtf8(std::string_view bytes);
-// Sets object[key], or, where `bytes` are no UTF-8, object[key + "_base64"] in the base64 of RFC 4648.
+// Sets object[key], or, where `bytes` are no UTF-8, object[key + "_base64"] in the base64 of RFC
+// 4648.
 void SetBytes(Json& object, const std::string& key, std::string_view bytes);
 // RFC 3339 in UTC, or null where it is 0.
 Json TimeOrNull(std::int64_t unix_us);
@@ -30,9 +31,11 @@ Json ToJson(client::JobId job, const client::Outcome& outcome, std::uint64_t fir
 // Writes one object on one line to stdout.
 void PrintJson(const Json& object);
 
-// Why it did not succeed: "exit code 3", "signal 11 (Segmentation fault)", "function error: …"; "" if it did.
+// Why it did not succeed: "exit code 3", "signal 11 (Segmentation fault)", "function error: …"; ""
+// if it did.
 std::string DescribeFailure(const client::Outcome& outcome);
-// At most `most_bytes` of a text on one line, cut between characters, with "…" where something is missing.
+// At most `most_bytes` of a text on one line, cut between characters, with "…" where something is
+// missing.
 std::string Shorten(const std::string& text, std::size_t most_bytes);
 // "7 tasks: 5 succeeded, 2 failed".
 std::string DescribeCounts(const client::JobStatus& job);

@@ -1,6 +1,6 @@
-// What all subcommands share: the options that may stand anywhere on the command line, and the connection.
-// A subcommand is a function `void AddX(CLI::App& app, Globals& globals)` in a file of its own: it
-// declares its options and sets `globals.action` to what shall be done. Main thread.
+// What all subcommands share: the options that may stand anywhere on the command line, and the
+// connection. A subcommand is a function `void AddX(CLI::App& app, Globals& globals)` in a file of
+// its own: it declares its options and sets `globals.action` to what shall be done. Main thread.
 #pragma once
 
 #include <CLI/CLI.hpp>

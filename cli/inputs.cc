@@ -71,13 +71,15 @@ class LineSource : public InputSource {
   bool Accept(const std::string& value) {
     ++line_;
     if (memchr(value.data(), '\0', value.size()) == nullptr) return true;
-    status_ = Status(ErrorKind::kInvalid, absl::StrCat(name_, ": line ", line_,
-                                                       " holds a zero byte, which no argument can"));
+    status_ =
+        Status(ErrorKind::kInvalid,
+               absl::StrCat(name_, ": line ", line_, " holds a zero byte, which no argument can"));
     return false;
   }
   bool TooLong() {
-    status_ = Status(ErrorKind::kInvalid, absl::StrCat(name_, ": line ", line_ + 1, " is longer than ",
-                                                       kMostLineBytes, " bytes, the limit"));
+    status_ =
+        Status(ErrorKind::kInvalid, absl::StrCat(name_, ": line ", line_ + 1, " is longer than ",
+                                                 kMostLineBytes, " bytes, the limit"));
     return false;
   }
 
@@ -151,7 +153,8 @@ class ProductSource : public InputSource {
   }
 
  private:
-  // To the next combination with the same outer value; false, and at the first one, when there is none.
+  // To the next combination with the same outer value; false, and at the first one, when there is
+  // none.
   bool Advance() {
     for (std::size_t i = inner_.size(); i-- > 0;) {
       if (++at_[i] < inner_[i].size()) return true;
@@ -238,9 +241,9 @@ absl::StatusOr<std::unique_ptr<InputSource>> OpenInputs(const std::vector<Source
       if (!source.ok()) return source.status();
       group.push_back(*std::move(source));
     } while (i < sources.size() && sources[i].linked);
-    std::unique_ptr<InputSource> linked =
-        group.size() == 1 ? std::move(group.front())
-                          : std::make_unique<LinkedSource>(std::move(group));
+    std::unique_ptr<InputSource> linked = group.size() == 1
+                                              ? std::move(group.front())
+                                              : std::make_unique<LinkedSource>(std::move(group));
     if (first == nullptr) {
       first = std::move(linked);
       continue;

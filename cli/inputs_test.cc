@@ -49,7 +49,8 @@ class InputsTest : public ::testing::Test {
 };
 
 TEST_F(InputsTest, TheCommandEndsAtTheFirstSource) {
-  const Tail tail = *ParseTail({"--", "grep", "--", "-x", "{}", ":::", "a", "--", "::::", "f", "g"});
+  const Tail tail =
+      *ParseTail({"--", "grep", "--", "-x", "{}", ":::", "a", "--", "::::", "f", "g"});
   EXPECT_THAT(tail.command, ElementsAre("grep", "--", "-x", "{}"));
   ASSERT_EQ(tail.sources.size(), 3u);
   EXPECT_THAT(tail.sources[0].values, ElementsAre("a", "--"));

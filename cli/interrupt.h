@@ -1,5 +1,5 @@
-// Ctrl-C in a client. Until somebody listens it ends the process with status 130 at once, which leaves a
-// job that is being submitted unsubmitted.
+// Ctrl-C in a client. Until somebody listens it ends the process with status 130 at once, which
+// leaves a job that is being submitted unsubmitted.
 #pragma once
 
 #include <chrono>
@@ -12,8 +12,8 @@ namespace haul::cli {
 // Call once, before other threads start.
 void ExitOnInterrupt();
 
-// While one lives (at most one at a time), the first Ctrl-C requests `token()` to stop. Its methods are
-// for the thread that made it; stop callbacks run on a thread of its own.
+// While one lives (at most one at a time), the first Ctrl-C requests `token()` to stop. Its methods
+// are for the thread that made it; stop callbacks run on a thread of its own.
 class Interrupts {
  public:
   Interrupts();

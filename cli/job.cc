@@ -67,8 +67,7 @@ int ListJobs(const Globals& globals, std::uint32_t limit, bool active_only) {
       constexpr std::size_t kWorkBytes = 40;
       table.Add({std::to_string(job.id.value), Printable(job.spec.name),
                  std::string(client::Name(job.state)), std::to_string(job.task_count),
-                 std::to_string(job.done()),
-                 std::to_string(job.failed + job.cancelled + job.lost),
+                 std::to_string(job.done()), std::to_string(job.failed + job.cancelled + job.lost),
                  LocalTime(job.accepted_unix_us), Shorten(job.description, kWorkBytes)});
     }
     if (jobs->size() < std::min(limit, kPage)) break;
@@ -193,8 +192,7 @@ void AddJob(CLI::App& app, Globals& globals) {
   cancel->callback([=, &globals] {
     globals.action = [=, &globals] { return CancelJob(globals, arguments->job); };
   });
-  CLI::App* forget =
-      AddOne(job, "forget", "Remove an ended job with its outputs", arguments->job);
+  CLI::App* forget = AddOne(job, "forget", "Remove an ended job with its outputs", arguments->job);
   forget->callback([=, &globals] {
     globals.action = [=, &globals] { return ForgetJob(globals, arguments->job); };
   });

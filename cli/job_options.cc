@@ -86,7 +86,8 @@ absl::StatusOr<client::Command> MakeCommand(const JobOptions& options,
         absl::StrCat("the current directory: ", error.message(), ": name another with --cwd"));
   }
   // An absolute path replaces what it is appended to.
-  command.directory = options.directory.empty() ? here.string() : (here / options.directory).string();
+  command.directory =
+      options.directory.empty() ? here.string() : (here / options.directory).string();
   return command;
 }
 
@@ -153,7 +154,8 @@ void AddJobOptions(CLI::App& app, JobOptions& options) {
                "Keep the job in memory only: faster, and lost with the coordinator");
   app.add_option("--request-id", options.request_id,
                  "A submit with the same id again gives the first one's job");
-  app.add_option("-a,--arg-file", options.input_files, "Input values, one a line; - is standard input")
+  app.add_option("-a,--arg-file", options.input_files,
+                 "Input values, one a line; - is standard input")
       ->expected(1)
       ->take_all();
   app.add_option("--array", options.array, "Plain indices instead of values: 0-99 or 0-99:2");
@@ -224,8 +226,7 @@ absl::StatusOr<PreparedJob> PrepareCall(const JobOptions& options,
   absl::StatusOr<Tail> parsed = ParseTail(tail);
   if (!parsed.ok()) return parsed.status();
   if (!parsed->command.empty()) {
-    return absl::InvalidArgumentError(
-        "a function takes its arguments after :::, not after --");
+    return absl::InvalidArgumentError("a function takes its arguments after :::, not after --");
   }
   PreparedJob job;
   job.request_id = options.request_id;

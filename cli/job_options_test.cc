@@ -56,14 +56,16 @@ TEST(JobOptionsTest, DirectoriesAreMadeAbsolute) {
   EXPECT_EQ(CommandOf(*PrepareCommand(options, {"--", "ls"}, true)).directory,
             (std::filesystem::current_path() / "sub").string());
   options.directory = "/tmp/{/.}";
-  EXPECT_EQ(CommandOf(*PrepareCommand(options, {"--", "ls", ":::", "a"}, true)).directory, "/tmp/{/.}");
+  EXPECT_EQ(CommandOf(*PrepareCommand(options, {"--", "ls", ":::", "a"}, true)).directory,
+            "/tmp/{/.}");
   options.directory = "temp";
   EXPECT_TRUE(CommandOf(*PrepareCommand(options, {"--", "ls"}, true)).temporary_directory);
 }
 
 TEST(JobOptionsTest, APlaceholderWithoutASourceReadsStandardInput) {
   EXPECT_NE(PrepareCommand({}, {"--", "echo", "{}"}, false)->inputs, nullptr);
-  EXPECT_THAT(ErrorOf(PrepareCommand({}, {"--", "echo", "{}"}, true)), HasSubstr("no input values"));
+  EXPECT_THAT(ErrorOf(PrepareCommand({}, {"--", "echo", "{}"}, true)),
+              HasSubstr("no input values"));
   EXPECT_EQ(PrepareCommand({}, {"--", "awk", "{print}"}, false)->inputs, nullptr);
 }
 
@@ -78,7 +80,8 @@ TEST(JobOptionsTest, ArraysExcludeValues) {
 TEST(JobOptionsTest, MistakesNameTheirOption) {
   EXPECT_THAT(ErrorOf(PrepareCommand({}, {}, true)), HasSubstr("no command"));
   EXPECT_THAT(ErrorOf(PrepareCommand({}, {"--"}, true)), HasSubstr("no command"));
-  EXPECT_THAT(ErrorOf(PrepareCommand({}, {"--", "echo", "{2}", ":::", "a"}, true)), HasSubstr("{2}"));
+  EXPECT_THAT(ErrorOf(PrepareCommand({}, {"--", "echo", "{2}", ":::", "a"}, true)),
+              HasSubstr("{2}"));
   JobOptions options;
   options.timeout = "5";
   EXPECT_THAT(ErrorOf(PrepareCommand(options, {"--", "ls"}, true)), HasSubstr("--timeout: \"5\""));

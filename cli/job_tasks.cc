@@ -64,10 +64,9 @@ int PrintOutputs(const Globals& globals, const std::string& job, const TasksOpti
                  bool with_stderr) {
   const auto opened = Open(globals, job, options);
   if (!opened.ok()) return Fail(opened.status());
-  TaskPrinter printer(*opened->client, opened->job.id, opened->job.spec,
-                      {.json = globals.json(),
-                       .with_stderr = with_stderr,
-                       .selector = opened->selector});
+  TaskPrinter printer(
+      *opened->client, opened->job.id, opened->job.spec,
+      {.json = globals.json(), .with_stderr = with_stderr, .selector = opened->selector});
   const Status status = ForEachOutcome(
       *opened->client, opened->job, opened->selector, options.follow, /*with_payload=*/true,
       [&printer](const Outcome& outcome) { return printer.Print(outcome); });
@@ -91,18 +90,19 @@ std::vector<TaskRange> Chosen(const Outcome& outcome, const Selector& selector) 
 
 std::vector<std::string> TaskRow(const Outcome& outcome, const TaskRange& range) {
   const std::int64_t run_us = outcome.finished_unix_us - outcome.started_unix_us;
-  return {range.count == 1 ? std::to_string(range.first)
-                           : absl::StrCat(range.first, "-", range.end() - 1),
-          std::string(client::Name(outcome.state)),
-          outcome.worker_name.empty() ? "-" : Printable(outcome.worker_name),
-          outcome.pid == 0 ? "-" : std::to_string(outcome.pid),
-          std::to_string(outcome.attempt),
-          LocalTime(outcome.started_unix_us),
-          outcome.started_unix_us == 0
-              ? "-"
-              : FormatDurationMs(static_cast<std::uint64_t>(std::max<std::int64_t>(run_us, 0)) / 1000),
-          outcome.peak_memory_bytes == 0 ? "-" : FormatBytes(outcome.peak_memory_bytes),
-          DescribeFailure(outcome)};
+  return {
+      range.count == 1 ? std::to_string(range.first)
+                       : absl::StrCat(range.first, "-", range.end() - 1),
+      std::string(client::Name(outcome.state)),
+      outcome.worker_name.empty() ? "-" : Printable(outcome.worker_name),
+      outcome.pid == 0 ? "-" : std::to_string(outcome.pid),
+      std::to_string(outcome.attempt),
+      LocalTime(outcome.started_unix_us),
+      outcome.started_unix_us == 0
+          ? "-"
+          : FormatDurationMs(static_cast<std::uint64_t>(std::max<std::int64_t>(run_us, 0)) / 1000),
+      outcome.peak_memory_bytes == 0 ? "-" : FormatBytes(outcome.peak_memory_bytes),
+      DescribeFailure(outcome)};
 }
 
 }  // namespace
@@ -121,26 +121,27 @@ int PrintTasks(const Globals& globals, const std::string& job, const TasksOption
   // Aligned block by block, so that memory stays bounded however many there are.
   constexpr std::size_t kBlockRows = 1000;
   const auto new_table = [] {
-    return Table({"TASK", "STATUS", "WORKER", "PID", "ATTEMPT", "STARTED", "TIME", "MEMORY", "CAUSE"});
+    return Table(
+        {"TASK", "STATUS", "WORKER", "PID", "ATTEMPT", "STARTED", "TIME", "MEMORY", "CAUSE"});
   };
   Table table = new_table();
   std::size_t rows = 0;
-  const Status status = ForEachOutcome(
-      *opened->client, opened->job, opened->selector, options.follow, /*with_payload=*/false,
-      [&](const Outcome& outcome) {
-        for (const TaskRange& range : Chosen(outcome, opened->selector)) {
-          if (globals.json()) {
-            PrintJson(ToJson(opened->job.id, outcome, range.first, range.count));
-            continue;
-          }
-          table.Add(TaskRow(outcome, range));
-          if (++rows % kBlockRows == 0) {
-            table.Print();
-            table = new_table();
-          }
-        }
-        return Status();
-      });
+  const Status status =
+      ForEachOutcome(*opened->client, opened->job, opened->selector, options.follow,
+                     /*with_payload=*/false, [&](const Outcome& outcome) {
+                       for (const TaskRange& range : Chosen(outcome, opened->selector)) {
+                         if (globals.json()) {
+                           PrintJson(ToJson(opened->job.id, outcome, range.first, range.count));
+                           continue;
+                         }
+                         table.Add(TaskRow(outcome, range));
+                         if (++rows % kBlockRows == 0) {
+                           table.Print();
+                           table = new_table();
+                         }
+                       }
+                       return Status();
+                     });
   if (!globals.json() && (rows == 0 || rows % kBlockRows != 0)) table.Print();
   return status.ok() ? kExitSuccess : Fail(status);
 }

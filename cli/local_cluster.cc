@@ -79,9 +79,9 @@ std::vector<int> LocalCluster::descriptors() const {
 }
 
 int LocalCluster::TakeEndedWorker(int descriptor) {
-  const auto worker = std::find_if(workers_.begin(), workers_.end(), [descriptor](const Child& child) {
-    return child.pidfd == descriptor;
-  });
+  const auto worker =
+      std::find_if(workers_.begin(), workers_.end(),
+                   [descriptor](const Child& child) { return child.pidfd == descriptor; });
   if (worker == workers_.end()) return 0;
   const int status = WaitForChild(*worker);
   workers_.erase(worker);
@@ -98,7 +98,8 @@ absl::Status LocalCluster::Stop() {
 
 void LocalCluster::StopWorkers() {
   if (workers_.empty()) return;
-  // One that has nothing, or has not joined yet, ends by the signal; the others are told to hand back.
+  // One that has nothing, or has not joined yet, ends by the signal; the others are told to hand
+  // back.
   for (const Child& worker : workers_) kill(worker.pid, SIGTERM);
   client::ConnectOptions options;
   options.coordinator = address();
@@ -124,8 +125,8 @@ bool LocalCluster::WaitForWorkers(int limit_ms) {
     int left_ms = -1;
     if (limit_ms >= 0) {
       const auto left = deadline - std::chrono::steady_clock::now();
-      left_ms = static_cast<int>(
-          std::chrono::duration_cast<std::chrono::milliseconds>(left).count());
+      left_ms =
+          static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(left).count());
       if (left_ms <= 0) return false;
     }
     pollfd ended{workers_.back().pidfd, POLLIN, 0};

@@ -1,5 +1,5 @@
-// A coordinator in this process and workers as its children: what `haul up` is. Main thread; nothing of it
-// outlives the object.
+// A coordinator in this process and workers as its children: what `haul up` is. Main thread;
+// nothing of it outlives the object.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,8 @@ struct LocalClusterOptions {
   std::string data_dir;  // empty: a temporary one, removed at the end
   std::string listen = "127.0.0.1:0";
   std::uint32_t workers = 1;
-  std::uint32_t threads = 0;  // of each worker; 0: the cpus that there are, shared among the workers
+  std::uint32_t threads =
+      0;  // of each worker; 0: the cpus that there are, shared among the workers
   std::vector<std::string> functions;
   std::string log_level = "info";
   std::string log_format = "text";
@@ -45,8 +46,8 @@ class LocalCluster {
   int TakeEndedWorker(int descriptor);
   std::size_t worker_count() const { return workers_.size(); }
 
-  // Lets the workers hand back what they have and end, ends what does not, and stops the coordinator; why
-  // that ended.
+  // Lets the workers hand back what they have and end, ends what does not, and stops the
+  // coordinator; why that ended.
   absl::Status Stop();
 
  private:

@@ -18,7 +18,8 @@ void AddGlobalOptions(CLI::App& app, Globals& globals) {
       ->check(CLI::IsMember({"text", "json"}));
   app.add_option("--coordinator", globals.config.coordinator, "HOST:PORT of the coordinator");
   app.add_option("--data-dir", globals.config.data_dir, "The coordinator's data directory");
-  app.add_option("--token-file", globals.config.token_file, "The file with the coordinator's token");
+  app.add_option("--token-file", globals.config.token_file,
+                 "The file with the coordinator's token");
   app.add_option("--connect-timeout", globals.connect_timeout,
                  "How long to wait for the coordinator (default 5s)");
   app.add_option("--log-level", globals.log_level, "trace, debug, info, warn, error or off")
@@ -78,7 +79,8 @@ int Main(int argc, char** argv) {
     return Fail(kExitUsage, std::string(error.what()) + ": see haul --help");
   }
   if (!globals.tail.empty() && !TakesTail(app)) {
-    return Fail(kExitUsage, "\"" + globals.tail.front() + "\" belongs to haul run, submit and call");
+    return Fail(kExitUsage,
+                "\"" + globals.tail.front() + "\" belongs to haul run, submit and call");
   }
   SetUpLog(globals.log_level, globals.log_format);
   return globals.action();

@@ -1,5 +1,5 @@
-// One line on stderr that tells how a job gets on; on a terminal only, and redrawn at most ten times a
-// second. One thread.
+// One line on stderr that tells how a job gets on; on a terminal only, and redrawn at most ten
+// times a second. One thread.
 #pragma once
 
 #include <chrono>
@@ -37,7 +37,8 @@ class Progress {
 };
 
 // The line itself, cut to `columns`.
-std::string ProgressLine(const client::JobStatus& job, double tasks_per_second, std::size_t columns);
+std::string ProgressLine(const client::JobStatus& job, double tasks_per_second,
+                         std::size_t columns);
 // "950", "12.3k", "4.56M".
 std::string FormatRate(double per_second);
 

@@ -10,8 +10,9 @@
 namespace haul::cli {
 
 void AddRun(CLI::App& app, Globals& globals) {
-  CLI::App* command = app.add_subcommand(
-      "run", "Run a command for every input, print what the tasks write: run [OPTIONS] -- CMD [ARG…] [::: V…]");
+  CLI::App* command = app.add_subcommand("run",
+                                         "Run a command for every input, print what the tasks "
+                                         "write: run [OPTIONS] -- CMD [ARG…] [::: V…]");
   const auto options = std::make_shared<JobOptions>();
   const auto keep_order = std::make_shared<bool>(false);
   AddJobOptions(*command, *options);

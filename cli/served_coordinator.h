@@ -13,7 +13,8 @@ namespace haul::cli {
 
 class ServedCoordinator {
  public:
-  static absl::StatusOr<std::unique_ptr<ServedCoordinator>> Start(const CoordinatorOptions& options);
+  static absl::StatusOr<std::unique_ptr<ServedCoordinator>> Start(
+      const CoordinatorOptions& options);
   ~ServedCoordinator();  // stops it
   ServedCoordinator(const ServedCoordinator&) = delete;
   ServedCoordinator& operator=(const ServedCoordinator&) = delete;

@@ -36,9 +36,7 @@ int Fail(int exit_status, std::string_view message) {
   return exit_status;
 }
 
-int Fail(const client::Status& status) {
-  return Fail(ExitStatus(status.kind()), status.message());
-}
+int Fail(const client::Status& status) { return Fail(ExitStatus(status.kind()), status.message()); }
 
 client::Status ToClientStatus(const absl::Status& status) {
   if (status.ok()) return {};

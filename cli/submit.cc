@@ -11,7 +11,8 @@ namespace haul::cli {
 
 void AddSubmit(CLI::App& app, Globals& globals) {
   CLI::App* command = app.add_subcommand(
-      "submit", "Like run, but print the job's id and return: submit [OPTIONS] -- CMD [ARG…] [::: V…]");
+      "submit",
+      "Like run, but print the job's id and return: submit [OPTIONS] -- CMD [ARG…] [::: V…]");
   const auto options = std::make_shared<JobOptions>();
   AddJobOptions(*command, *options);
   AddCommandOptions(*command, *options);

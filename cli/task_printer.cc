@@ -86,14 +86,15 @@ Status TaskPrinter::PrintTaskJson(const Outcome& outcome, std::uint64_t task,
     object["error_bytes"] = outcome.error_bytes;
   }
   if (function_.empty()) {
-    if (outcome.output_file.empty()) SetBytes(object, "stdout", outcome.results[task - outcome.first]);
+    if (outcome.output_file.empty())
+      SetBytes(object, "stdout", outcome.results[task - outcome.first]);
     if (outcome.error_file.empty()) SetBytes(object, "stderr", outcome.error_output);
   } else if (outcome.state == client::TaskState::kSucceeded && outcome.output_file.empty()) {
     const client::Result<std::string> bytes = ResultBytes(outcome, task, stop);
     if (!bytes.ok()) return bytes.status();
-    absl::StatusOr<std::string> text =
-        signature_ ? ResultText(function_, *signature_, *bytes)
-                   : absl::InvalidArgumentError("the signature is unknown");
+    absl::StatusOr<std::string> text = signature_
+                                           ? ResultText(function_, *signature_, *bytes)
+                                           : absl::InvalidArgumentError("the signature is unknown");
     if (text.ok()) {
       SetResult(object, signature_->result, *text);
     } else {
@@ -176,9 +177,11 @@ void TaskPrinter::NoteFailure(const Outcome& outcome) {
 void TaskPrinter::PrintFailures() const {
   for (const std::string& line : first_failures_) std::fprintf(stderr, "haul: %s\n", line.c_str());
   if (first_failures_.size() < unsuccessful_count_ && first_failures_.size() == kFailuresNamed) {
-    std::fprintf(stderr, "haul: … %llu tasks did not succeed; `haul job tasks %llu --task failed` names all\n",
-                 static_cast<unsigned long long>(unsuccessful_count_),
-                 static_cast<unsigned long long>(job_.value));
+    std::fprintf(
+        stderr,
+        "haul: … %llu tasks did not succeed; `haul job tasks %llu --task failed` names all\n",
+        static_cast<unsigned long long>(unsuccessful_count_),
+        static_cast<unsigned long long>(job_.value));
   }
 }
 

@@ -1,5 +1,5 @@
-// Prints what tasks wrote and returned: as bytes or text, or as JSON objects. A task's output is written in
-// one piece, so that lines of different tasks never mix. One thread.
+// Prints what tasks wrote and returned: as bytes or text, or as JSON objects. A task's output is
+// written in one piece, so that lines of different tasks never mix. One thread.
 #pragma once
 
 #include <optional>
@@ -33,10 +33,12 @@ class TaskPrinter {
   void PrintFailures() const;
 
  private:
-  client::Status PrintTask(const client::Outcome& outcome, std::uint64_t task, std::stop_token stop);
+  client::Status PrintTask(const client::Outcome& outcome, std::uint64_t task,
+                           std::stop_token stop);
   client::Status PrintTaskJson(const client::Outcome& outcome, std::uint64_t task,
                                std::stop_token stop);
-  client::Status PrintText(const client::Outcome& outcome, std::uint64_t task, std::stop_token stop);
+  client::Status PrintText(const client::Outcome& outcome, std::uint64_t task,
+                           std::stop_token stop);
   client::Status Copy(const std::string& file, FILE* to, std::stop_token stop);
   // A function's result, wherever it is.
   client::Result<std::string> ResultBytes(const client::Outcome& outcome, std::uint64_t task,

@@ -18,7 +18,8 @@
 namespace haul::cli {
 namespace {
 
-// Until all workers have joined, for some seconds; false when one has ended instead, or a signal came.
+// Until all workers have joined, for some seconds; false when one has ended instead, or a signal
+// came.
 bool WaitUntilJoined(Foreground& foreground, LocalCluster& cluster, std::size_t workers) {
   client::ConnectOptions options;
   options.coordinator = cluster.address();

@@ -43,8 +43,8 @@ void PrintDetails(const client::WorkerStatus& worker) {
   line("pid", std::to_string(worker.pid));
   line("state", std::string(client::Name(worker.state)));
   line("version", Printable(worker.version));
-  line("cpus", FormatCpus(worker.cpus_milli) + ", reserved " +
-                   FormatCpus(worker.cpus_milli_reserved));
+  line("cpus",
+       FormatCpus(worker.cpus_milli) + ", reserved " + FormatCpus(worker.cpus_milli_reserved));
   line("processes", std::to_string(worker.processes));
   line("threads", std::to_string(worker.threads));
   line("tasks assigned", std::to_string(worker.tasks_assigned));

@@ -1,4 +1,5 @@
-// The command line of a worker under its guardian, for `haul worker start` and `haul up`. Main thread.
+// The command line of a worker under its guardian, for `haul worker start` and `haul up`. Main
+// thread.
 #pragma once
 
 #include <cstdint>

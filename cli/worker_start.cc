@@ -40,8 +40,9 @@ client::Result<Access> FindAccess(const Globals& globals) {
   const absl::StatusOr<Config> config = LoadConfig(globals.config);
   if (!config.ok()) return ToClientStatus(config.status());
   if (config->coordinator.empty()) {
-    return client::Status(client::ErrorKind::kUnreachable,
-                          "no coordinator is known: name it with --coordinator or HAUL_COORDINATOR");
+    return client::Status(
+        client::ErrorKind::kUnreachable,
+        "no coordinator is known: name it with --coordinator or HAUL_COORDINATOR");
   }
   const absl::StatusOr<std::string> token = ReadToken(*config);
   if (!token.ok()) return ToClientStatus(token.status());
@@ -106,16 +107,15 @@ int ReportDeath(const Globals& globals, const StartOptions& options) {
   RemoveDirectory(options.directory);
   const auto access = FindAccess(globals);
   if (!access.ok()) return Fail(access.status());
-  const absl::Status reported = worker::ReportDeath(access->coordinator, access->token,
-                                                    options.incarnation, options.cause);
+  const absl::Status reported =
+      worker::ReportDeath(access->coordinator, access->token, options.incarnation, options.cause);
   return reported.ok() ? kExitSuccess : Fail(reported);
 }
 
 void AddWorkerOptions(CLI::App& command, StartOptions& options) {
   command.add_option("--name", options.name, "A name of its own in the cluster (default HOST-PID)");
   command
-      .add_option("--processes", options.processes,
-                  "Processes that functions run in (default 1)")
+      .add_option("--processes", options.processes, "Processes that functions run in (default 1)")
       ->check(CLI::Range(1, 1024));
   command
       .add_option("--threads", options.threads,
@@ -132,9 +132,8 @@ void AddWorkerStart(CLI::App& worker, Globals& globals) {
   const auto options = std::make_shared<StartOptions>();
   CLI::App* start = worker.add_subcommand("start", "Work in the foreground until stopped");
   AddWorkerOptions(*start, *options);
-  start->callback([=, &globals] {
-    globals.action = [=, &globals] { return StartWorker(globals, *options); };
-  });
+  start->callback(
+      [=, &globals] { globals.action = [=, &globals] { return StartWorker(globals, *options); }; });
 
   // An empty group hides a subcommand: these two are for the guardian.
   CLI::App* run = worker.add_subcommand("run", "The worker proper")->group("");
@@ -147,9 +146,8 @@ void AddWorkerStart(CLI::App& worker, Globals& globals) {
   report->add_option("--directory", options->directory)->required();
   report->add_option("--incarnation", options->incarnation)->required();
   report->add_option("--cause", options->cause)->required();
-  report->callback([=, &globals] {
-    globals.action = [=, &globals] { return ReportDeath(globals, *options); };
-  });
+  report->callback(
+      [=, &globals] { globals.action = [=, &globals] { return ReportDeath(globals, *options); }; });
 }
 
 }  // namespace haul::cli

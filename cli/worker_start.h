@@ -1,5 +1,5 @@
-// The part of `haul worker` that starts one: `start`, which people call, and `run` and `report-death`,
-// which the guardian calls. Main thread.
+// The part of `haul worker` that starts one: `start`, which people call, and `run` and
+// `report-death`, which the guardian calls. Main thread.
 #pragma once
 
 #include "cli/globals.h"

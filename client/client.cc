@@ -46,7 +46,8 @@ Status Resolve(const ConnectOptions& options, std::string* address, std::string*
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   grpc::ChannelArguments arguments;
-  // A coordinator that starts is found within a tenth of a second, and not asked more than once a second.
+  // A coordinator that starts is found within a tenth of a second, and not asked more than once a
+  // second.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
@@ -240,8 +241,7 @@ Result<WorkerStatus> Client::StopWorker(const std::string& worker) {
   v1::StopWorkerRequest request;
   request.set_worker(worker);
   v1::WorkerStatus reply;
-  if (Status status =
-          impl_->Call(*impl_->cluster, &v1::Cluster::Stub::StopWorker, request, &reply);
+  if (Status status = impl_->Call(*impl_->cluster, &v1::Cluster::Stub::StopWorker, request, &reply);
       !status.ok()) {
     return status;
   }

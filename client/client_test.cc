@@ -38,7 +38,8 @@ class FakeCluster : public v1::Cluster::Service {
   }
 };
 
-// Accepts jobs, counting what arrives, and tells the outcomes of job 7: tasks 0 to 9, one a message.
+// Accepts jobs, counting what arrives, and tells the outcomes of job 7: tasks 0 to 9, one a
+// message.
 class FakeJobs : public v1::Jobs::Service {
  public:
   grpc::Status Submit(grpc::ServerContext* context, grpc::ServerReader<v1::SubmitRequest>* reader,
@@ -190,7 +191,8 @@ class ClientTest : public ::testing::Test {
 
 JobSpec Echo() {
   JobSpec spec;
-  spec.work = Command{.arguments = {"echo", "{}"}, .environment = {{"A", "1"}}, .directory = "/tmp"};
+  spec.work =
+      Command{.arguments = {"echo", "{}"}, .environment = {{"A", "1"}}, .directory = "/tmp"};
   return spec;
 }
 

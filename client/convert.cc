@@ -44,9 +44,8 @@ JobSpec FromWire(v1::JobSpec&& wire) {
     spec.work = FromWire(std::move(*wire.mutable_command()));
   }
   if (wire.has_array()) {
-    spec.array = Array{.start = wire.array().start(),
-                       .step = wire.array().step(),
-                       .count = wire.task_count()};
+    spec.array = Array{
+        .start = wire.array().start(), .step = wire.array().step(), .count = wire.task_count()};
   }
   spec.priority = wire.priority();
   spec.max_running = wire.max_running();

@@ -1,5 +1,5 @@
-// What the calls of Client share: the channel, the stubs, the token, and how gRPC's errors become kinds.
-// Included by this room's .cc files alone. Any thread.
+// What the calls of Client share: the channel, the stubs, the token, and how gRPC's errors become
+// kinds. Included by this room's .cc files alone. Any thread.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -44,8 +44,8 @@ struct Client::Impl {
   }
 };
 
-// Asks again after failures that time may cure, with growing pauses, until a limit has passed since the
-// last success.
+// Asks again after failures that time may cure, with growing pauses, until a limit has passed since
+// the last success.
 class Patience {
  public:
   Patience(std::chrono::milliseconds limit, std::stop_token stop)

@@ -39,8 +39,8 @@ class CancelOnStop {
   std::stop_callback<std::function<void()>> callback_;
 };
 
-// Writes all of `inputs`; stops early, with success, when the coordinator has closed the call: its reply
-// then says why. `first` goes with the first message.
+// Writes all of `inputs`; stops early, with success, when the coordinator has closed the call: its
+// reply then says why. `first` goes with the first message.
 class InputWriter {
  public:
   InputWriter(grpc::ClientWriter<v1::SubmitRequest>& writer, v1::SubmitRequest first)
@@ -95,8 +95,7 @@ v1::SubmitRequest FirstRequest(const JobSpec& spec, std::string request_id) {
 
 }  // namespace
 
-Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs,
-                                 std::string request_id) {
+Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs, std::string request_id) {
   if (request_id.empty()) request_id = RandomRequestId();
   const v1::SubmitRequest first = FirstRequest(spec, request_id);
   if (first.ByteSizeLong() > kMostInputBytes) {
@@ -126,8 +125,10 @@ Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs,
     if (status.kind() != ErrorKind::kUnreachable) return status;
     if (!spec.array.has_value() && !inputs.Rewind()) {
       return Status(ErrorKind::kUnreachable,
-                    status.message() + "; the job may or may not have been accepted: repeat with "
-                                       "the same inputs and the request id " + request_id);
+                    status.message() +
+                        "; the job may or may not have been accepted: repeat with "
+                        "the same inputs and the request id " +
+                        request_id);
     }
     if (!patience.TryAgain(status)) return status;
   }

@@ -57,9 +57,9 @@ bool Values::FromParts(std::uint64_t count, std::uint32_t uniform_size,
         !std::is_sorted(end_offsets.begin(), end_offsets.end())) {
       return false;
     }
-  } else if (uniform_size == 0 ? !data.empty()
-                               : data.size() % uniform_size != 0 ||
-                                     data.size() / uniform_size != count) {
+  } else if (uniform_size == 0
+                 ? !data.empty()
+                 : data.size() % uniform_size != 0 || data.size() / uniform_size != count) {
     return false;
   }
   out->uniform_size_ = uniform_size;

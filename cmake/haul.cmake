@@ -1,7 +1,7 @@
 # How Haul builds: flags for our own code, and the functions that a room's CMakeLists.txt is written with.
 #
 #   haul_library(<target> SOURCES <file>... [LINK <target>...] [PRIVATE_LINK <target>...])
-#   haul_program(<target> SOURCES <file>... [LINK <target>...] [LIBEXEC] [STATIC_RUNTIME | WHOLLY_STATIC])
+#   haul_program(<target> SOURCES <file>... [LINK <target>...] [LIBEXEC] [STATIC_RUNTIME])
 #   haul_function_library(<target> SOURCES <file>... [LINK <target>...])
 #   haul_test(<target> SOURCES <file>... [LINK <target>...] [TIMEOUT <seconds>] [RUN_SERIAL]
 #             [NEEDS <target>...] [ENVIRONMENT <name=value>...])
@@ -131,19 +131,16 @@ function(haul_library target)
   endif()
 endfunction()
 
-# haul_program(<target> SOURCES <file>... [LINK <target>...] [LIBEXEC] [STATIC_RUNTIME | WHOLLY_STATIC])
+# haul_program(<target> SOURCES <file>... [LINK <target>...] [LIBEXEC] [STATIC_RUNTIME])
 #
 # A program in bin/. LIBEXEC marks one that `haul` starts and people do not: it is installed under
 # libexec/haul. STATIC_RUNTIME links libstdc++ and libgcc statically too, where HAUL_STATIC is on; not for a
 # program that opens libraries, since what these throw would pass through another libgcc and abort.
-# WHOLLY_STATIC does so with glibc as well.
 function(haul_program target)
-  _haul_parse("LIBEXEC;STATIC_RUNTIME;WHOLLY_STATIC" "" "SOURCES;LINK")
+  _haul_parse("LIBEXEC;STATIC_RUNTIME" "" "SOURCES;LINK")
   add_executable(${target} ${arg_SOURCES})
   target_link_libraries(${target} PRIVATE haul_flags ${arg_LINK})
-  if(HAUL_STATIC AND arg_WHOLLY_STATIC)
-    target_link_options(${target} PRIVATE -static)
-  elseif(HAUL_STATIC AND arg_STATIC_RUNTIME)
+  if(HAUL_STATIC AND arg_STATIC_RUNTIME)
     target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc)
   endif()
   if(arg_LIBEXEC)

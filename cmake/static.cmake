@@ -12,9 +12,12 @@ if(HAUL_SANITIZE)
 endif()
 option(HAUL_STATIC "Link the libraries statically, and glibc alone dynamically" ${static_by_default})
 
-# spdlog and fmt have no archives in Debian, so the one file that logs compiles them in.
-set_target_properties(spdlog::spdlog_header_only PROPERTIES INTERFACE_LINK_LIBRARIES
-                                                            "Threads::Threads;fmt::fmt-header-only")
+# spdlog and fmt have no archives in Debian, so the few files that log compile them in. Not spdlog's own CMake
+# package: it has a target of this name that is the shared object, and the two must not meet in a program.
+add_library(spdlog::spdlog INTERFACE IMPORTED)
+target_include_directories(spdlog::spdlog INTERFACE "${SPDLOG_INCLUDE_DIR}")
+target_compile_definitions(spdlog::spdlog INTERFACE SPDLOG_FMT_EXTERNAL)
+target_link_libraries(spdlog::spdlog INTERFACE Threads::Threads fmt::fmt-header-only)
 
 if(NOT HAUL_STATIC)
   return()

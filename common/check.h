@@ -1,5 +1,5 @@
-// HAUL_CHECK stays on in release builds: a broken invariant ends the process, saying where and what.
-// For what the program itself got wrong; bad input gets an absl::Status.
+// HAUL_CHECK stays on in release builds: a broken invariant ends the process, saying where and
+// what. For what the program itself got wrong; bad input gets an absl::Status.
 #pragma once
 
 namespace haul::internal {
@@ -8,7 +8,6 @@ namespace haul::internal {
 
 }  // namespace haul::internal
 
-#define HAUL_CHECK(condition)       \
-  (static_cast<bool>(condition)     \
-       ? static_cast<void>(0)       \
-       : ::haul::internal::CheckFailed(__FILE__, __LINE__, #condition))
+#define HAUL_CHECK(condition)                          \
+  (static_cast<bool>(condition) ? static_cast<void>(0) \
+                                : ::haul::internal::CheckFailed(__FILE__, __LINE__, #condition))

@@ -20,9 +20,7 @@
 namespace haul {
 namespace {
 
-std::string HomeDir(const Environment& environment) {
-  return environment("HOME").value_or("/");
-}
+std::string HomeDir(const Environment& environment) { return environment("HOME").value_or("/"); }
 
 std::string ConfigFile(const Environment& environment) {
   const std::string base =
@@ -30,9 +28,7 @@ std::string ConfigFile(const Environment& environment) {
   return base + "/haul/config.toml";
 }
 
-std::string NoteFile(const Environment& environment) {
-  return DefaultDataDir(environment) + "/up";
-}
+std::string NoteFile(const Environment& environment) { return DefaultDataDir(environment) + "/up"; }
 
 // Nothing when it cannot be read; `error` then holds errno.
 std::optional<std::string> ReadSmallFile(const std::string& path, int* error = nullptr) {
@@ -56,8 +52,9 @@ absl::Status ApplyItem(const std::string& path, const CLI::ConfigItem& item, Con
     if (item.name == "token_file") target = &config->token_file;
   }
   if (target == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": unknown key \"", item.fullname(),
-                                                   "\"; known are coordinator, data_dir and token_file"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": unknown key \"", item.fullname(),
+                     "\"; known are coordinator, data_dir and token_file"));
   }
   if (item.inputs.size() != 1) {
     return absl::InvalidArgumentError(
@@ -158,8 +155,7 @@ absl::StatusOr<std::string> ReadToken(const Config& config) {
   return *std::move(token);
 }
 
-absl::Status NoteRunningUp(const std::string& data_dir, pid_t pid,
-                                  const Environment& environment) {
+absl::Status NoteRunningUp(const std::string& data_dir, pid_t pid, const Environment& environment) {
   const std::string path = NoteFile(environment);
   std::error_code error;
   std::filesystem::create_directories(DefaultDataDir(environment), error);

@@ -1,5 +1,6 @@
 // Where a program of Haul finds its coordinator: flags, then the environment, then the file
-// ~/.config/haul/config.toml, then the default data directory. Reads files; keeps no state; any thread.
+// ~/.config/haul/config.toml, then the default data directory. Reads files; keeps no state; any
+// thread.
 #pragma once
 
 #include <sys/types.h>
@@ -25,19 +26,19 @@ struct ConfigFlags {
 };
 
 struct Config {
-  std::string data_dir;     // of the coordinator on this machine; it need not exist
+  std::string data_dir;        // of the coordinator on this machine; it need not exist
   bool is_running_up = false;  // `data_dir` is that of a running `haul up`, found by its note
-  std::string coordinator;  // "host:port"; empty when nothing says where it is
-  std::string token_file;   // it need not exist
+  std::string coordinator;     // "host:port"; empty when nothing says where it is
+  std::string token_file;      // it need not exist
 };
 
 //              flag           environment        config.toml     default
 // coordinator  --coordinator  HAUL_COORDINATOR   coordinator     what DATA_DIR/address says
-// data_dir     --data-dir     HAUL_DATA_DIR      data_dir        a running `haul up`, or DefaultDataDir
-// token_file   --token-file   HAUL_TOKEN_FILE    token_file      DATA_DIR/token
+// data_dir     --data-dir     HAUL_DATA_DIR      data_dir        a running `haul up`, or
+// DefaultDataDir token_file   --token-file   HAUL_TOKEN_FILE    token_file      DATA_DIR/token
 //
-// The file is $XDG_CONFIG_HOME/haul/config.toml or ~/.config/haul/config.toml, with lines key = "value".
-// kInvalidArgument names the file and what is wrong in it.
+// The file is $XDG_CONFIG_HOME/haul/config.toml or ~/.config/haul/config.toml, with lines key =
+// "value". kInvalidArgument names the file and what is wrong in it.
 absl::StatusOr<Config> LoadConfig(const ConfigFlags& flags,
                                   const Environment& environment = ProcessEnvironment);
 
@@ -47,12 +48,12 @@ std::string DefaultDataDir(const Environment& environment = ProcessEnvironment);
 // The token in `config.token_file`. kPermissionDenied when there is none, saying how to give one.
 absl::StatusOr<std::string> ReadToken(const Config& config);
 
-// `haul up` notes its data directory here, so that the user's other shells find it. A note whose process is
-// gone does not count.
+// `haul up` notes its data directory here, so that the user's other shells find it. A note whose
+// process is gone does not count.
 absl::Status NoteRunningUp(const std::string& data_dir, pid_t pid,
-                                  const Environment& environment = ProcessEnvironment);
+                           const Environment& environment = ProcessEnvironment);
 // Takes the note back unless another process has replaced it.
 void ForgetRunningUp(const std::string& data_dir,
-                            const Environment& environment = ProcessEnvironment);
+                     const Environment& environment = ProcessEnvironment);
 
 }  // namespace haul

@@ -59,7 +59,8 @@ TEST_F(ConfigTest, TheCoordinatorsOwnFilesAreFound) {
 
 TEST_F(ConfigTest, FlagsComeBeforeTheEnvironmentBeforeTheFile) {
   Write("/.config/haul/config.toml",
-        "# where it is\ncoordinator = \"file:1\"\ndata_dir = \"/file dir\"\ntoken_file = \"/file/t\"\n");
+        "# where it is\ncoordinator = \"file:1\"\ndata_dir = \"/file dir\"\ntoken_file = "
+        "\"/file/t\"\n");
   Config config = *LoadConfig({}, environment());
   EXPECT_EQ(config.coordinator, "file:1");
   EXPECT_EQ(config.data_dir, "/file dir");

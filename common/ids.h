@@ -33,8 +33,8 @@ using SessionId = Id<struct SessionKind>;
 // Inputs on their way into a job, and then that job's.
 using InputSetId = Id<struct InputSetKind>;
 
-// Names an assignment for ever and is the fencing token of its tasks: the coordinator's epoch, then a
-// counter. Both only rise, so a later assignment has a greater id.
+// Names an assignment for ever and is the fencing token of its tasks: the coordinator's epoch, then
+// a counter. Both only rise, so a later assignment has a greater id.
 class AssignmentId : public Id<struct AssignmentKind> {
  public:
   static constexpr int kCounterBits = 40;

@@ -1,5 +1,5 @@
-// A set of task indices, kept as disjoint, non-adjoining ranges: its cost is the number of ranges, not of
-// tasks. Not thread-safe; a plain value.
+// A set of task indices, kept as disjoint, non-adjoining ranges: its cost is the number of ranges,
+// not of tasks. Not thread-safe; a plain value.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +24,10 @@ class IntervalSet {
   void Remove(const IntervalSet& other);
 
   bool empty() const { return intervals_.empty(); }
-  std::uint64_t size() const { return size_; }              // indices
+  std::uint64_t size() const { return size_; }  // indices
   std::size_t interval_count() const { return intervals_.size(); }
   bool Contains(TaskIndex index) const { return ContainsAll({index, 1}); }
-  bool ContainsAll(TaskRange range) const;                  // true for an empty range
+  bool ContainsAll(TaskRange range) const;  // true for an empty range
   bool Intersects(TaskRange range) const;
 
   // The first range, cut to at most `limit` indices; empty if the set is.

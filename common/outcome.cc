@@ -4,28 +4,44 @@ namespace haul {
 
 std::string_view TaskStatusName(TaskStatus status) {
   switch (status) {
-    case TaskStatus::kSucceeded: return "succeeded";
-    case TaskStatus::kFailed: return "failed";
-    case TaskStatus::kCancelled: return "cancelled";
-    case TaskStatus::kLost: return "lost";
-    case TaskStatus::kCrashed: return "crashed";
+    case TaskStatus::kSucceeded:
+      return "succeeded";
+    case TaskStatus::kFailed:
+      return "failed";
+    case TaskStatus::kCancelled:
+      return "cancelled";
+    case TaskStatus::kLost:
+      return "lost";
+    case TaskStatus::kCrashed:
+      return "crashed";
   }
   return "unknown";
 }
 
 std::string_view CauseName(Cause cause) {
   switch (cause) {
-    case Cause::kNone: return "";
-    case Cause::kExitCode: return "exit_code";
-    case Cause::kSignal: return "signal";
-    case Cause::kTimeout: return "timeout";
-    case Cause::kMemoryLimit: return "memory_limit";
-    case Cause::kOutputLimit: return "output_limit";
-    case Cause::kWorkerLost: return "worker_lost";
-    case Cause::kCancelled: return "cancelled";
-    case Cause::kFunctionError: return "function_error";
-    case Cause::kStartFailed: return "start_failed";
-    case Cause::kExecutorExit: return "executor_exit";
+    case Cause::kNone:
+      return "";
+    case Cause::kExitCode:
+      return "exit_code";
+    case Cause::kSignal:
+      return "signal";
+    case Cause::kTimeout:
+      return "timeout";
+    case Cause::kMemoryLimit:
+      return "memory_limit";
+    case Cause::kOutputLimit:
+      return "output_limit";
+    case Cause::kWorkerLost:
+      return "worker_lost";
+    case Cause::kCancelled:
+      return "cancelled";
+    case Cause::kFunctionError:
+      return "function_error";
+    case Cause::kStartFailed:
+      return "start_failed";
+    case Cause::kExecutorExit:
+      return "executor_exit";
   }
   return "unknown";
 }

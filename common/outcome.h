@@ -1,5 +1,5 @@
-// How tasks end. The C++ twin of haul.v1.Outcome for the rooms that know no protobuf; the field comments
-// stand there (proto/haul/v1/common.proto).
+// How tasks end. The C++ twin of haul.v1.Outcome for the rooms that know no protobuf; the field
+// comments stand there (proto/haul/v1/common.proto).
 #pragma once
 
 #include <cstdint>

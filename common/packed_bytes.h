@@ -1,5 +1,5 @@
-// The byte values of consecutive tasks: one blob and where each value ends, never an object per task.
-// A plain value; not thread-safe.
+// The byte values of consecutive tasks: one blob and where each value ends, never an object per
+// task. A plain value; not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,9 @@ class PackedBytes {
   // The values [first, first + count), which must be there.
   PackedBytes Slice(std::uint64_t first, std::uint64_t count) const;
 
-  // The representation, for the wire and the store: while all values are of one size, `end_offsets` is
-  // empty. FromParts refuses (returns false) what does not describe `count` values within `data`.
+  // The representation, for the wire and the store: while all values are of one size, `end_offsets`
+  // is empty. FromParts refuses (returns false) what does not describe `count` values within
+  // `data`.
   static bool FromParts(std::uint64_t count, std::uint32_t uniform_size,
                         std::vector<std::uint32_t> end_offsets, std::string data, PackedBytes* out);
   std::uint32_t uniform_size() const { return end_offsets_.empty() ? uniform_size_ : 0; }

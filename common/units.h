@@ -1,5 +1,5 @@
-// How people write durations, sizes, cpus, and choices of tasks; and how they are shown. Pure; any thread.
-// A parse error quotes the text and says what would be right.
+// How people write durations, sizes, cpus, and choices of tasks; and how they are shown. Pure; any
+// thread. A parse error quotes the text and says what would be right.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +41,8 @@ struct Stride {
 
 // A choice of a job's tasks.
 struct Selector {
-  bool failed = false;           // those that did not succeed; `strides` is empty
-  std::vector<Stride> strides;   // in the order given; none and not `failed`: every task
+  bool failed = false;          // those that did not succeed; `strides` is empty
+  std::vector<Stride> strides;  // in the order given; none and not `failed`: every task
 
   bool all() const { return !failed && strides.empty(); }
   bool Contains(TaskIndex index) const;  // true with `failed`: how a task ended is not known here

@@ -63,14 +63,16 @@ TEST(UnitsTest, CpusAreThousandths) {
 
 TEST(UnitsTest, SelectorsChooseTasks) {
   const Selector selector = *ParseSelector("1,3,5-8,20-30:5");
-  for (const TaskIndex index : {1u, 3u, 5u, 8u, 20u, 25u, 30u}) EXPECT_TRUE(selector.Contains(index));
+  for (const TaskIndex index : {1u, 3u, 5u, 8u, 20u, 25u, 30u})
+    EXPECT_TRUE(selector.Contains(index));
   for (const TaskIndex index : {0u, 2u, 9u, 21u, 31u}) EXPECT_FALSE(selector.Contains(index));
   EXPECT_EQ(selector.Hull(), (TaskRange{1, 30}));
 
   EXPECT_TRUE(ParseSelector("failed")->failed);
   EXPECT_TRUE(ParseSelector("all")->all());
   EXPECT_EQ(ParseSelector("all")->Hull().count, 0u);
-  for (const char* text : {"", "1,", "a", "5-1", "1-10:0", "-3", "5:2", "1-2-3", "18446744073709551616"}) {
+  for (const char* text :
+       {"", "1,", "a", "5-1", "1-10:0", "-3", "5:2", "1-2-3", "18446744073709551616"}) {
     EXPECT_FALSE(ParseSelector(text).ok()) << text;
   }
 }

@@ -29,7 +29,8 @@ absl::StatusOr<std::string> RandomToken() {
 
 absl::StatusOr<std::string> ReadToken(const std::string& path, int fd) {
   struct stat facts = {};
-  if (fstat(fd, &facts) != 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot examine ", path));
+  if (fstat(fd, &facts) != 0)
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot examine ", path));
   if ((facts.st_mode & 077) != 0) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, " can be read by others; run chmod 600 on it"));
@@ -58,7 +59,8 @@ absl::StatusOr<std::string> LoadOrMakeToken(const std::string& data_dir) {
   if (errno != ENOENT) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
   absl::StatusOr<std::string> token = RandomToken();
   if (!token.ok()) return token.status();
-  if (absl::Status status = WriteFileAtomically(path, *token + "\n", 0600); !status.ok()) return status;
+  if (absl::Status status = WriteFileAtomically(path, *token + "\n", 0600); !status.ok())
+    return status;
   return token;
 }
 
@@ -73,19 +75,22 @@ absl::Status CheckListenAddress(const std::string& listen, bool insecure) {
   const std::string host = listen.substr(0, colon);
   const bool loopback = absl::StartsWith(host, "127.") || host == "localhost" || host == "[::1]";
   if (!loopback && !insecure) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "listen: ", host, " is not a loopback address, and the connection is not encrypted; say "
-        "--insecure if the network is trusted"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("listen: ", host,
+                     " is not a loopback address, and the connection is not encrypted; say "
+                     "--insecure if the network is trusted"));
   }
   return absl::OkStatus();
 }
 
-absl::Status WriteFileAtomically(const std::string& path, const std::string& content, unsigned mode) {
+absl::Status WriteFileAtomically(const std::string& path, const std::string& content,
+                                 unsigned mode) {
   const std::string temporary = path + ".new";
   const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot create ", temporary));
-  const bool written = write(fd, content.data(), content.size()) == static_cast<ssize_t>(content.size()) &&
-                       fsync(fd) == 0;
+  const bool written =
+      write(fd, content.data(), content.size()) == static_cast<ssize_t>(content.size()) &&
+      fsync(fd) == 0;
   const int error = errno;
   close(fd);
   if (!written) return absl::ErrnoToStatus(error, absl::StrCat("cannot write ", temporary));

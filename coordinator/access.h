@@ -1,4 +1,5 @@
-// Who may speak to a coordinator: the token in its data directory, and where it listens. Any thread.
+// Who may speak to a coordinator: the token in its data directory, and where it listens. Any
+// thread.
 #pragma once
 
 #include <string>
@@ -15,6 +16,7 @@ absl::StatusOr<std::string> LoadOrMakeToken(const std::string& data_dir);
 absl::Status CheckListenAddress(const std::string& listen, bool insecure);
 
 // Replaces a small file as a whole.
-absl::Status WriteFileAtomically(const std::string& path, const std::string& content, unsigned mode);
+absl::Status WriteFileAtomically(const std::string& path, const std::string& content,
+                                 unsigned mode);
 
 }  // namespace haul

@@ -22,7 +22,8 @@ class Coordinator::Rooms {
  public:
   ~Rooms() { End(); }
 
-  // Opening the store holds the directory against a second coordinator; gives the token that is in it.
+  // Opening the store holds the directory against a second coordinator; gives the token that is in
+  // it.
   absl::StatusOr<std::string> OpenStore(const std::string& data_dir);
   absl::Status Build(const CoordinatorOptions& options, const std::string& token);
   void Run() {
@@ -72,17 +73,20 @@ absl::StatusOr<std::string> Coordinator::Rooms::OpenStore(const std::string& dat
   return LoadOrMakeToken(data_dir);
 }
 
-// Large outputs that no outcome speaks of: their worker died, or the coordinator did, before it was recorded.
+// Large outputs that no outcome speaks of: their worker died, or the coordinator did, before it was
+// recorded.
 absl::Status Coordinator::Rooms::CollectGarbage() {
   absl::StatusOr<std::unique_ptr<coordinator::StoreReader>> reader = store_->NewReader();
   if (!reader.ok()) return reader.status();
-  const auto garbage = files_->CollectGarbage([&](const coordinator::OutputName& name) -> absl::StatusOr<bool> {
-    return coordinator::RefersTo(**reader, name);
-  });
+  const auto garbage =
+      files_->CollectGarbage([&](const coordinator::OutputName& name) -> absl::StatusOr<bool> {
+        return coordinator::RefersTo(**reader, name);
+      });
   return garbage.status();
 }
 
-absl::Status Coordinator::Rooms::Build(const CoordinatorOptions& options, const std::string& token) {
+absl::Status Coordinator::Rooms::Build(const CoordinatorOptions& options,
+                                       const std::string& token) {
   const std::int64_t started_unix_us = ReadClocks().unix_us;
   // Twice what is given out: room is looked at before a step, and what one step brings is bounded.
   memory_ = std::make_unique<coordinator::MemoryStore>(2 * options.volatile_bytes);
@@ -135,10 +139,11 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Coordinato
   absl::StatusOr<std::string> token = coordinator->rooms_->OpenStore(options.data_dir);
   if (!token.ok()) return token.status();
   coordinator->token_ = *token;
-  if (absl::Status status = coordinator->rooms_->Build(options, *token); !status.ok()) return status;
+  if (absl::Status status = coordinator->rooms_->Build(options, *token); !status.ok())
+    return status;
   coordinator->address_ = coordinator->rooms_->address();
-  if (absl::Status status = WriteFileAtomically(options.data_dir + "/address",
-                                                coordinator->address_ + "\n", 0600);
+  if (absl::Status status =
+          WriteFileAtomically(options.data_dir + "/address", coordinator->address_ + "\n", 0600);
       !status.ok()) {
     return status;
   }

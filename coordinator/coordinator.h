@@ -1,4 +1,5 @@
-// A whole coordinator: the store, the loop and its thread, the gRPC server. Construction and shutdown.
+// A whole coordinator: the store, the loop and its thread, the gRPC server. Construction and
+// shutdown.
 //
 // Threads: Start, Wait and the destructor on one thread (the main thread); Stop on any.
 #pragma once
@@ -25,8 +26,8 @@ struct CoordinatorOptions {
 
 class Coordinator {
  public:
-  // Serves when it returns. Writes `token` (mode 0600, kept over restarts) and `address` into the data
-  // directory. INVALID_ARGUMENT for an address that is not loopback without `insecure`;
+  // Serves when it returns. Writes `token` (mode 0600, kept over restarts) and `address` into the
+  // data directory. INVALID_ARGUMENT for an address that is not loopback without `insecure`;
   // FAILED_PRECONDITION when another coordinator has the directory.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(const CoordinatorOptions& options);
   ~Coordinator();  // stops

@@ -83,7 +83,8 @@ std::uint32_t AffinityCpus() {
 
 std::uint32_t CpusOfQuota(std::int64_t quota_us, std::int64_t period_us) {
   if (quota_us <= 0 || period_us <= 0) return 0;
-  return static_cast<std::uint32_t>(std::min<std::int64_t>((quota_us - 1) / period_us + 1, 1 << 20));
+  return static_cast<std::uint32_t>(
+      std::min<std::int64_t>((quota_us - 1) / period_us + 1, 1 << 20));
 }
 
 std::uint32_t CpusOfCpuMax(const std::string& cpu_max) {

@@ -1,5 +1,6 @@
-// The wiring of a worker: what is built, in which order, and how it ends. Destruction is the reverse:
-// the loop first, which kills what commands are left, then the executors, then the session's thread.
+// The wiring of a worker: what is built, in which order, and how it ends. Destruction is the
+// reverse: the loop first, which kills what commands are left, then the executors, then the
+// session's thread.
 #include "worker/worker.h"
 
 #include <signal.h>
@@ -120,7 +121,9 @@ exec::ExecutorOptions MakeExecutorOptions(const WorkerOptions& options, std::uin
 
 int ExitStatusOf(const WorkerEnd& end) {
   switch (end.why) {
-    case WorkerEnd::Why::kLeft: spdlog::info("left"); return kLeft;
+    case WorkerEnd::Why::kLeft:
+      spdlog::info("left");
+      return kLeft;
     case WorkerEnd::Why::kRefused:
       spdlog::error("the coordinator refuses this worker: {}", end.message);
       return kRefused;

@@ -1,5 +1,5 @@
-// The worker proper: `haul worker run`, which a guardian starts. One call, on the process's first thread;
-// that thread becomes the loop's.
+// The worker proper: `haul worker run`, which a guardian starts. One call, on the process's first
+// thread; that thread becomes the loop's.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 namespace haul::worker {
 
 struct WorkerOptions {
-  std::string coordinator;             // HOST:PORT
+  std::string coordinator;  // HOST:PORT
   std::string token;
   std::string name;                    // empty: HOST-PID
   std::uint32_t processes = 1;         // executors, where functions are served
@@ -17,20 +17,21 @@ struct WorkerOptions {
   std::vector<std::string> libraries;  // of functions
   std::string directory;               // of this worker alone; made where it does not exist
   std::string executor_program;        // the path of haul-executor
-  std::string incarnation;             // empty: HAUL_INCARNATION, as the guardian gives it, or a new one
-  std::int64_t stop_grace_ms = 5000;   // of commands and functions that are asked to stop
+  std::string incarnation;  // empty: HAUL_INCARNATION, as the guardian gives it, or a new one
+  std::int64_t stop_grace_ms = 5000;  // of commands and functions that are asked to stop
 };
 
-// Until the worker has left. SIGTERM and SIGINT let it drain, a second one stops it. The exit status of
-// the process: 0 it left; 1 it could not start, or its guardian died; 2 a library could not be loaded;
-// 4 the coordinator refused it. Why is logged.
+// Until the worker has left. SIGTERM and SIGINT let it drain, a second one stops it. The exit
+// status of the process: 0 it left; 1 it could not start, or its guardian died; 2 a library could
+// not be loaded; 4 the coordinator refused it. Why is logged.
 int RunWorker(const WorkerOptions& options);
 
-// The cpus that affinity and the cgroup's quota (v1 or v2) leave to this process, rounded up; at least 1.
+// The cpus that affinity and the cgroup's quota (v1 or v2) leave to this process, rounded up; at
+// least 1.
 std::uint32_t DefaultThreads();
 
-// For tests: the quota that a cgroup's files give in cpus, rounded up; 0: none. `cpu_max` as cgroup v2 has
-// it ("200000 100000"), or a quota and a period of v1.
+// For tests: the quota that a cgroup's files give in cpus, rounded up; 0: none. `cpu_max` as cgroup
+// v2 has it ("200000 100000"), or a quota and a period of v1.
 std::uint32_t CpusOfCpuMax(const std::string& cpu_max);
 std::uint32_t CpusOfQuota(std::int64_t quota_us, std::int64_t period_us);
 

@@ -11,7 +11,8 @@ constexpr int kMaxPerPoll = 256;
 }  // namespace
 
 void CompletionQueueLoop::WakeTag::Done(bool) {
-  // From here on a new wake sets the alarm anew; what was sent before this is looked at in this turn.
+  // From here on a new wake sets the alarm anew; what was sent before this is looked at in this
+  // turn.
   loop_.waking_.store(false, std::memory_order_release);
 }
 
@@ -27,9 +28,13 @@ bool CompletionQueueLoop::Poll(std::int64_t deadline_monotonic_us) {
     void* tag = nullptr;
     bool ok = false;
     switch (queue_.AsyncNext(&tag, &ok, deadline)) {
-      case grpc::CompletionQueue::SHUTDOWN: return false;
-      case grpc::CompletionQueue::TIMEOUT: return true;
-      case grpc::CompletionQueue::GOT_EVENT: static_cast<Tag*>(tag)->Done(ok); break;
+      case grpc::CompletionQueue::SHUTDOWN:
+        return false;
+      case grpc::CompletionQueue::TIMEOUT:
+        return true;
+      case grpc::CompletionQueue::GOT_EVENT:
+        static_cast<Tag*>(tag)->Done(ok);
+        break;
     }
     deadline = gpr_time_0(GPR_CLOCK_MONOTONIC);
   }

@@ -1,5 +1,5 @@
-// The gRPC completion queue, polled by the thread that owns what its handlers touch (ADR 0001): handlers
-// need no lock.
+// The gRPC completion queue, polled by the thread that owns what its handlers touch (ADR 0001):
+// handlers need no lock.
 #pragma once
 
 #include <grpcpp/alarm.h>
@@ -10,7 +10,8 @@
 
 namespace haul::rpc {
 
-// What the queue gives back. Done runs on the polling thread, once for each operation started with it.
+// What the queue gives back. Done runs on the polling thread, once for each operation started with
+// it.
 class Tag {
  public:
   virtual ~Tag() = default;
@@ -22,8 +23,8 @@ class CompletionQueueLoop {
   // `queue` outlives this.
   explicit CompletionQueueLoop(grpc::CompletionQueue& queue) : queue_(queue) {}
 
-  // Runs what is there, up to a bound, after waiting for the first until the deadline. False when the queue
-  // was shut down and is empty.
+  // Runs what is there, up to a bound, after waiting for the first until the deadline. False when
+  // the queue was shut down and is empty.
   bool Poll(std::int64_t deadline_monotonic_us);
   // Any thread: Poll returns soon. Costs little while a wake is under way already.
   void Wake();

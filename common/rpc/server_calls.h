@@ -1,9 +1,10 @@
 // Server calls on a completion queue, one class for each shape of RPC.
 //
-// A call object waits for its call, checks the token, gives itself to the handler and waits for the next
-// one by a new object. It lives until its last operation came back, whoever drops it first: handlers hold
-// shared_ptrs. Everything runs on the thread that polls the queue. One read and one write are in flight at
-// most; OnDone runs once, when the stream is over for whatever reason (also a vanished client).
+// A call object waits for its call, checks the token, gives itself to the handler and waits for the
+// next one by a new object. It lives until its last operation came back, whoever drops it first:
+// handlers hold shared_ptrs. Everything runs on the thread that polls the queue. One read and one
+// write are in flight at most; OnDone runs once, when the stream is over for whatever reason (also
+// a vanished client).
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -63,7 +64,8 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Service, Request
                       Operation::Of(call, [=, &service](bool ok) {
                         if (!ok) return;  // the server shuts down
                         Serve(server, service, method, handler);
-                        if (absl::Status status = CheckToken(server.token, raw->context_); !status.ok()) {
+                        if (absl::Status status = CheckToken(server.token, raw->context_);
+                            !status.ok()) {
                           return raw->Finish(status);
                         }
                         handler(raw->shared_from_this());
@@ -74,7 +76,8 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Service, Request
   const grpc::ServerContext& context() const { return context_; }
   // One of these, once.
   void Finish(const Reply& reply) {
-    responder_.Finish(reply, grpc::Status::OK, Operation::Of(this->shared_from_this(), [](bool) {}));
+    responder_.Finish(reply, grpc::Status::OK,
+                      Operation::Of(this->shared_from_this(), [](bool) {}));
   }
   void Finish(const absl::Status& error) {
     HAUL_CHECK(!error.ok());
@@ -90,7 +93,8 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Service, Request
 };
 
 template <typename Service, typename Request, typename Reply>
-class ServerStreamCall : public std::enable_shared_from_this<ServerStreamCall<Service, Request, Reply>> {
+class ServerStreamCall
+    : public std::enable_shared_from_this<ServerStreamCall<Service, Request, Reply>> {
  public:
   using Pointer = std::shared_ptr<ServerStreamCall>;
   using Method = void (Service::*)(grpc::ServerContext*, Request*, grpc::ServerAsyncWriter<Reply>*,
@@ -106,7 +110,8 @@ class ServerStreamCall : public std::enable_shared_from_this<ServerStreamCall<Se
                         if (!ok) return;
                         raw->done_tag_.Arm(raw->shared_from_this());
                         Serve(server, service, method, handler);
-                        if (absl::Status status = CheckToken(server.token, raw->context_); !status.ok()) {
+                        if (absl::Status status = CheckToken(server.token, raw->context_);
+                            !status.ok()) {
                           return raw->Finish(status);
                         }
                         handler(raw->shared_from_this());
@@ -152,7 +157,8 @@ class ServerStreamCall : public std::enable_shared_from_this<ServerStreamCall<Se
 };
 
 template <typename Service, typename Request, typename Reply>
-class ClientStreamCall : public std::enable_shared_from_this<ClientStreamCall<Service, Request, Reply>> {
+class ClientStreamCall
+    : public std::enable_shared_from_this<ClientStreamCall<Service, Request, Reply>> {
  public:
   using Pointer = std::shared_ptr<ClientStreamCall>;
   using Method = void (Service::*)(grpc::ServerContext*, grpc::ServerAsyncReader<Reply, Request>*,
@@ -166,19 +172,20 @@ class ClientStreamCall : public std::enable_shared_from_this<ClientStreamCall<Se
                       Operation::Of(call, [=, &service](bool ok) {
                         if (!ok) return;
                         Serve(server, service, method, handler);
-                        if (absl::Status status = CheckToken(server.token, raw->context_); !status.ok()) {
+                        if (absl::Status status = CheckToken(server.token, raw->context_);
+                            !status.ok()) {
                           return raw->Finish(status);
                         }
                         handler(raw->shared_from_this());
                       }));
   }
 
-  // Not while another is in flight. `then(nullptr)`: the client closed its side or is gone, which cannot be
-  // told apart here; finishing does no harm in either case.
+  // Not while another is in flight. `then(nullptr)`: the client closed its side or is gone, which
+  // cannot be told apart here; finishing does no harm in either case.
   void Read(std::function<void(Request*)> then) {
     reader_.Read(&request_, Operation::Of(this->shared_from_this(), [this, then](bool ok) {
-                   then(ok ? &request_ : nullptr);
-                 }));
+      then(ok ? &request_ : nullptr);
+    }));
   }
   void Finish(const Reply& reply) {
     reader_.Finish(reply, grpc::Status::OK, Operation::Of(this->shared_from_this(), [](bool) {}));
@@ -200,7 +207,8 @@ template <typename Service, typename Request, typename Reply>
 class BidiCall : public std::enable_shared_from_this<BidiCall<Service, Request, Reply>> {
  public:
   using Pointer = std::shared_ptr<BidiCall>;
-  using Method = void (Service::*)(grpc::ServerContext*, grpc::ServerAsyncReaderWriter<Reply, Request>*,
+  using Method = void (Service::*)(grpc::ServerContext*,
+                                   grpc::ServerAsyncReaderWriter<Reply, Request>*,
                                    grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
   using Handler = std::function<void(Pointer)>;
 
@@ -211,7 +219,8 @@ class BidiCall : public std::enable_shared_from_this<BidiCall<Service, Request, 
                       Operation::Of(call, [=, &service](bool ok) {
                         if (!ok) return;
                         Serve(server, service, method, handler);
-                        if (absl::Status status = CheckToken(server.token, raw->context_); !status.ok()) {
+                        if (absl::Status status = CheckToken(server.token, raw->context_);
+                            !status.ok()) {
                           return raw->Finish(status);
                         }
                         handler(raw->shared_from_this());
@@ -221,8 +230,8 @@ class BidiCall : public std::enable_shared_from_this<BidiCall<Service, Request, 
   // Not while another is in flight; then(nullptr): nothing more comes.
   void Read(std::function<void(Request*)> then) {
     stream_.Read(&request_, Operation::Of(this->shared_from_this(), [this, then](bool ok) {
-                   then(ok ? &request_ : nullptr);
-                 }));
+      then(ok ? &request_ : nullptr);
+    }));
   }
   void Write(const Reply& reply, std::function<void(bool ok)> then) {
     stream_.Write(reply, Operation::Of(this->shared_from_this(), std::move(then)));

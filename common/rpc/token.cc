@@ -35,7 +35,8 @@ absl::Status CheckToken(const std::string& token, const grpc::ServerContext& con
     if (SameBytes({it->second.data(), it->second.size()}, expected)) return absl::OkStatus();
   }
   return absl::UnauthenticatedError(
-      "the token is not this coordinator's; set HAUL_TOKEN_FILE or HAUL_DATA_DIR to the coordinator's");
+      "the token is not this coordinator's; set HAUL_TOKEN_FILE or HAUL_DATA_DIR to the "
+      "coordinator's");
 }
 
 }  // namespace haul::rpc

@@ -20,8 +20,8 @@ absl::StatusOr<PackedBytes> FromWire(v1::PackedBytes&& pack, std::uint64_t count
   if (!PackedBytes::FromParts(count, pack.uniform_size(), std::move(end_offsets),
                               std::move(*pack.mutable_data()), &result)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "packed values: ", pack.end_offsets_size(), " offsets and ", byte_count,
-        " bytes of size ", pack.uniform_size(), " do not describe ", count, " values"));
+        "packed values: ", pack.end_offsets_size(), " offsets and ", byte_count, " bytes of size ",
+        pack.uniform_size(), " do not describe ", count, " values"));
   }
   return result;
 }
@@ -58,7 +58,8 @@ absl::StatusOr<Outcome> FromWire(v1::Outcome&& wire) {
     return absl::InvalidArgumentError("outcome.count: the range overflows");
   }
   if (wire.status() < v1::TASK_STATUS_SUCCEEDED || wire.status() > v1::TASK_STATUS_CRASHED) {
-    return absl::InvalidArgumentError(absl::StrCat("outcome.status: unknown value ", wire.status()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("outcome.status: unknown value ", wire.status()));
   }
   if (wire.cause() < v1::CAUSE_UNSPECIFIED || wire.cause() > v1::CAUSE_EXECUTOR_EXIT) {
     return absl::InvalidArgumentError(absl::StrCat("outcome.cause: unknown value ", wire.cause()));
@@ -70,7 +71,8 @@ absl::StatusOr<Outcome> FromWire(v1::Outcome&& wire) {
   outcome.code = wire.code();
   outcome.message = std::move(*wire.mutable_message());
   if (wire.has_results()) {
-    absl::StatusOr<PackedBytes> results = FromWire(std::move(*wire.mutable_results()), wire.count());
+    absl::StatusOr<PackedBytes> results =
+        FromWire(std::move(*wire.mutable_results()), wire.count());
     if (!results.ok()) return results.status();
     outcome.results = *std::move(results);
   }

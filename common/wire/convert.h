@@ -1,5 +1,5 @@
-// Between the wire's messages and the plain types of common/. Parsing checks everything that comes from
-// outside and says which field is wrong. Any thread.
+// Between the wire's messages and the plain types of common/. Parsing checks everything that comes
+// from outside and says which field is wrong. Any thread.
 #pragma once
 
 #include "absl/status/status.h"

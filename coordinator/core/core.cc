@@ -21,8 +21,8 @@ std::string FunctionList(const State& state) {
   });
 }
 
-// Whether the worker will still answer for some of the job when a message sent now arrives. What it was
-// asked to give back may be on its way here, and so may all of a job that it refuses.
+// Whether the worker will still answer for some of the job when a message sent now arrives. What it
+// was asked to give back may be on its way here, and so may all of a job that it refuses.
 bool SurelyHolds(const State& state, const Worker& worker, JobId job) {
   for (const bool alone : {false, true}) {
     const auto lane = worker.lanes.find(LaneKey{job, alone});
@@ -36,7 +36,8 @@ bool SurelyHolds(const State& state, const Worker& worker, JobId job) {
 
 }  // namespace
 
-Core::Core(CoreOptions options, std::uint64_t epoch) : options_(std::move(options)), epoch_(epoch) {}
+Core::Core(CoreOptions options, std::uint64_t epoch)
+    : options_(std::move(options)), epoch_(epoch) {}
 
 void Core::Recover(const DurableRecord& record) {
   state_.Apply(record);
@@ -72,24 +73,24 @@ absl::Status Core::CheckSubmit(const JobSpec& spec) const {
     return absl::InvalidArgumentError("task_count: 0, a job needs at least 1 task");
   }
   if (spec.task_count > options_.max_tasks_per_job) {
-    return absl::InvalidArgumentError(absl::StrCat("task_count: ", spec.task_count,
-                                                   " is over the limit of ",
-                                                   options_.max_tasks_per_job));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "task_count: ", spec.task_count, " is over the limit of ", options_.max_tasks_per_job));
   }
   if (spec.cpus_milli == 0 || spec.max_attempts == 0) {
     return absl::InvalidArgumentError("cpus and max_attempts must be greater than 0");
   }
   if (state_.active_jobs() >= options_.max_active_jobs) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "jobs: ", options_.max_active_jobs, " have not ended, which is the limit; try again later"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("jobs: ", options_.max_active_jobs,
+                     " have not ended, which is the limit; try again later"));
   }
   if (spec.kind == WorkKind::kFunction &&
       !std::any_of(state_.functions().begin(), state_.functions().end(), [&](const auto& entry) {
         return entry.first.name == spec.function && entry.first.signature == spec.signature;
       })) {
-    return absl::InvalidArgumentError(absl::StrCat("function: no worker serves ", spec.function, " ",
-                                                   spec.signature, "; there is: ",
-                                                   FunctionList(state_)));
+    return absl::InvalidArgumentError(absl::StrCat("function: no worker serves ", spec.function,
+                                                   " ", spec.signature,
+                                                   "; there is: ", FunctionList(state_)));
   }
   return absl::OkStatus();
 }
@@ -104,8 +105,8 @@ void Core::On(const JobSubmitted& event) {
     return Do(AnswerError{event.request, status});
   }
   const bool is_volatile = event.spec.is_volatile;
-  const JobId id = is_volatile ? JobId((epoch_ << kVolatileJobBits) | ++last_volatile_job_)
-                               : JobId(++last_job_);
+  const JobId id =
+      is_volatile ? JobId((epoch_ << kVolatileJobBits) | ++last_volatile_job_) : JobId(++last_job_);
   std::uint64_t virtual_us = ~0ull;
   for (const JobId other_id : state_.ready_jobs()) {
     const Job& other = *state_.FindJob(other_id);
@@ -122,7 +123,8 @@ void Core::On(const JobSubmitted& event) {
 void Core::On(const JobCancelAsked& event) {
   const Job* job = state_.FindJob(event.job);
   if (job == nullptr) {
-    return Do(AnswerError{event.request, absl::NotFoundError(absl::StrCat("job ", event.job.value()))});
+    return Do(
+        AnswerError{event.request, absl::NotFoundError(absl::StrCat("job ", event.job.value()))});
   }
   if (!job->is_ended() && !job->facts.cancel) {
     const bool is_volatile = job->facts.spec.is_volatile;
@@ -148,7 +150,8 @@ void Core::On(const JobCancelAsked& event) {
 void Core::On(const JobForgetAsked& event) {
   const Job* job = state_.FindJob(event.job);
   if (job == nullptr) {
-    return Do(AnswerError{event.request, absl::NotFoundError(absl::StrCat("job ", event.job.value()))});
+    return Do(
+        AnswerError{event.request, absl::NotFoundError(absl::StrCat("job ", event.job.value()))});
   }
   if (!job->is_ended()) {
     return Do(AnswerError{event.request,
@@ -257,11 +260,12 @@ RecordSequence Core::ConcludeFailures(const Assignment& assignment, const Job& j
 RecordSequence Core::RecordCharge(const Assignment& assignment, const Job& job, TaskIndex task,
                                   const Charge& charge) {
   const bool is_volatile = job.facts.spec.is_volatile;
-  const RecordSequence sequence = Record(
-      AttemptsCharged{job.id, task, charge.attempts, charge.crashes, charge.run_alone, assignment.id},
-      is_volatile);
-  // Were the next start sent before that is on the disk, a restart could find two workers with the task:
-  // this one, which still owes the outcome, and the next.
+  const RecordSequence sequence =
+      Record(AttemptsCharged{job.id, task, charge.attempts, charge.crashes, charge.run_alone,
+                             assignment.id},
+             is_volatile);
+  // Were the next start sent before that is on the disk, a restart could find two workers with the
+  // task: this one, which still owes the outcome, and the next.
   if (!is_volatile) Note(JobRestsOn{job.id, sequence});
   return sequence;
 }
@@ -308,7 +312,8 @@ void Core::On(const TasksHandedBack& event) {
   if (assignment != nullptr && assignment->worker == worker_id && assignment->job == event.job) {
     Note(RevokeAnswered{event.assignment});
     IntervalSet given_back;
-    for (const TaskRange& range : event.ranges) given_back.Add(assignment->tasks.Intersection(range));
+    for (const TaskRange& range : event.ranges)
+      given_back.Add(assignment->tasks.Intersection(range));
     if (!given_back.empty()) {
       Note(AssignmentReduced{event.assignment, given_back});
       Settle(event.job);
@@ -320,7 +325,8 @@ void Core::On(const TasksHandedBack& event) {
 // ---- workers ----
 
 WorkerId Core::Join(const WorkerConnected& event, RecordSequence* rests_on) {
-  // One name, one worker: whoever had it is superseded, which is known at once and not after its lease.
+  // One name, one worker: whoever had it is superseded, which is known at once and not after its
+  // lease.
   std::vector<WorkerId> superseded;
   for (const auto& [id, other] : state_.workers()) {
     if (other.facts.name == event.profile.name) superseded.push_back(id);
@@ -372,8 +378,9 @@ std::vector<AssignmentId> Core::Reattach(const Worker& worker, const WorkerConne
     listed.insert(held.id);
     const Assignment* assignment = state_.FindAssignment(held.id);
     if (assignment == nullptr || assignment->worker != worker.id || assignment->job != held.job) {
-      // Only the first hello of a worker that was a member before the restart is adopted: what one who was
-      // lost says is void, and what a later hello lists beyond the state was concluded since.
+      // Only the first hello of a worker that was a member before the restart is adopted: what one
+      // who was lost says is void, and what a later hello lists beyond the state was concluded
+      // since.
       const bool adopted = assignment == nullptr && was_awaited && Adopt(worker, held);
       if (!adopted) dropped.push_back(held.id);
       continue;
@@ -477,8 +484,8 @@ void Core::Lose(WorkerId id, const std::string& reason) {
     Note(AssignmentReduced{assignment_id, IntervalSet(assignment.tasks)});
   }
   if (worker.connected()) Do(CloseSession{worker.session, absl::AbortedError(reason)});
-  // From here on, also after a restart, nothing that it still says about these tasks counts; what it held
-  // goes elsewhere only when that is on the disk.
+  // From here on, also after a restart, nothing that it still says about these tasks counts; what
+  // it held goes elsewhere only when that is on the disk.
   const RecordSequence sequence = Record(WorkerLeft{id, reason, now_.unix_us});
   for (const JobId job : touched) {
     if (!state_.FindJob(job)->facts.spec.is_volatile) Note(JobRestsOn{job, sequence});
@@ -535,7 +542,8 @@ void Core::EndAdoptionIfDue() {
     if (job.recovered && !job.is_ended()) recovered.push_back(id);
   }
   for (const JobId id : recovered) {
-    // What workers held that did not come back goes elsewhere only when it is on the disk that they left.
+    // What workers held that did not come back goes elsewhere only when it is on the disk that they
+    // left.
     if (last_sequence_ > 0) Note(JobRestsOn{id, last_sequence_});
     Settle(id);
   }
@@ -546,11 +554,13 @@ void Core::ExpireLeases() {
   const bool stood_still = now_.monotonic_us - last_tick_us_ > options_.lease_ms * 1000 / 4;
   last_tick_us_ = now_.monotonic_us;
   if (stood_still) {
-    adoption_deadline_us_ = std::max(adoption_deadline_us_, now_.monotonic_us + options_.lease_ms * 1000);
+    adoption_deadline_us_ =
+        std::max(adoption_deadline_us_, now_.monotonic_us + options_.lease_ms * 1000);
   } else if (now_.monotonic_us < next_lease_check_us_) {
     return;
   }
-  next_lease_check_us_ = now_.monotonic_us + std::min<std::int64_t>(100'000, options_.lease_ms * 50);
+  next_lease_check_us_ =
+      now_.monotonic_us + std::min<std::int64_t>(100'000, options_.lease_ms * 50);
   std::vector<WorkerId> expired;
   for (const auto& [id, worker] : state_.workers()) {
     if (state_.awaited().contains(id)) continue;  // the adoption's deadline is theirs
@@ -587,7 +597,8 @@ void Core::Carry(const Feed& feed) {
   std::uint64_t limit = options_.schedule.max_assignment_tasks;
   const std::uint64_t mean_bytes = job.facts.spec.input_bytes / job.facts.spec.task_count;
   if (mean_bytes > 0) {
-    limit = std::clamp<std::uint64_t>(options_.schedule.max_assignment_input_bytes / mean_bytes, 1, limit);
+    limit = std::clamp<std::uint64_t>(options_.schedule.max_assignment_input_bytes / mean_bytes, 1,
+                                      limit);
   }
   if (feed.alone) limit = 1;
   std::uint64_t left = feed.count;

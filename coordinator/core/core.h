@@ -1,5 +1,6 @@
-// The coordinator's decisions. Pure: no I/O, no clock, no threads; the same events at the same times give
-// the same records and effects. Owned by the loop thread (or by a test, or by the simulator).
+// The coordinator's decisions. Pure: no I/O, no clock, no threads; the same events at the same
+// times give the same records and effects. Owned by the loop thread (or by a test, or by the
+// simulator).
 #pragma once
 
 #include <algorithm>
@@ -26,7 +27,8 @@ struct CoreOptions {
   ScheduleOptions schedule;
 };
 
-// What came out of one event. `records` go to the store in this order, `effects` are carried out in theirs.
+// What came out of one event. `records` go to the store in this order, `effects` are carried out in
+// theirs.
 struct StepResult {
   struct Durable {
     DurableRecord record;
@@ -43,7 +45,8 @@ class Core {
 
   // On start, in the order in which the store gives them; then Step(ServingStarted).
   void Recover(const DurableRecord& record);
-  // The greatest ids ever given out, if the records do not show it (forgotten jobs, workers that left).
+  // The greatest ids ever given out, if the records do not show it (forgotten jobs, workers that
+  // left).
   void RecoverLastIds(JobId job, WorkerId worker);
 
   StepResult Step(const Event& event, Now now);
@@ -88,8 +91,8 @@ class Core {
 
   absl::Status CheckSubmit(const JobSpec& spec) const;
   // What became of one outcome of an assignment: recorded for good, or charged and to be run again.
-  RecordSequence Conclude(const Assignment& assignment, const Job& job, const OutcomeHeader& outcome,
-                          std::uint32_t payload);
+  RecordSequence Conclude(const Assignment& assignment, const Job& job,
+                          const OutcomeHeader& outcome, std::uint32_t payload);
   RecordSequence RecordOutcome(const Job& job, OutcomeRecorded record);
   RecordSequence RecordCharge(const Assignment& assignment, const Job& job, TaskIndex task,
                               const Charge& charge);

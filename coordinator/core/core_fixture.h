@@ -1,5 +1,6 @@
-// A core under test and what is around it: a clock that moves when it is told to, the durable records as a
-// disk would hold them, and a recorder of effects. The invariants are checked after every step. For tests.
+// A core under test and what is around it: a clock that moves when it is told to, the durable
+// records as a disk would hold them, and a recorder of effects. The invariants are checked after
+// every step. For tests.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,9 +22,9 @@ namespace haul::coordinator {
 // Names the effect for a failure's message.
 inline std::string NameOf(const Effect& effect) {
   static constexpr const char* kNames[] = {
-      "AnswerSubmit", "AnswerJob",  "AnswerWorker", "AnswerError", "SendWelcome",
+      "AnswerSubmit",   "AnswerJob",  "AnswerWorker", "AnswerError", "SendWelcome",
       "SendAssignment", "SendRevoke", "SendCancel",   "SendDurable", "SendDrain",
-      "SendStop",     "SendDepart", "CloseSession", "NotifyJob"};
+      "SendStop",       "SendDepart", "CloseSession", "NotifyJob"};
   static_assert(std::size(kNames) == std::variant_size_v<decltype(Effect::what)>);
   return kNames[effect.what.index()];
 }
@@ -176,11 +177,12 @@ class CoreFixture : public ::testing::Test {
                 bool culprit = false) {
     const std::uint64_t sequence = ++last_batch_;
     const auto busy_ns = static_cast<std::uint64_t>(ms) * tasks.count * 1'000'000;
-    Send(TasksFinished{session,
-                       sequence,
-                       assignment.id,
-                       assignment.job,
-                       {{.tasks = tasks, .status = status, .busy_ns = busy_ns, .culprit = culprit}}});
+    Send(TasksFinished{
+        session,
+        sequence,
+        assignment.id,
+        assignment.job,
+        {{.tasks = tasks, .status = status, .busy_ns = busy_ns, .culprit = culprit}}});
     if (core_->state().FindWorker(session) == nullptr) return;  // nobody is there to be told
     const auto durable = Take<SendDurable>();
     EXPECT_EQ(durable.session, session);

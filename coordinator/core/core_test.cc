@@ -192,7 +192,8 @@ TEST_F(CoreTest, FailureIsRetriedAsOftenAsAskedAndCharged) {
       ASSERT_EQ(sent.charged.size(), 1u);
       EXPECT_EQ(sent.charged[0].task, 0u);
       EXPECT_EQ(sent.charged[0].attempts, attempt);
-      EXPECT_EQ(rested_on_, core_->last_sequence()) << "the charge is durable before the next start";
+      EXPECT_EQ(rested_on_, core_->last_sequence())
+          << "the charge is durable before the next start";
     }
     EXPECT_FALSE(JobOf(job).is_ended());
     Finish(sent, {0, 1}, 1, TaskStatus::kFailed);
@@ -233,7 +234,8 @@ TEST_F(CoreTest, ThreeCrashesFailATaskWhateverItsRetries) {
   spec.max_attempts = 100;
   const JobId job = Submit(spec);
   Turn();
-  Finish(TakeAssignment(), {0, 1}, 1, TaskStatus::kCrashed);  // a suspect: uncharged, alone from now on
+  Finish(TakeAssignment(), {0, 1}, 1,
+         TaskStatus::kCrashed);  // a suspect: uncharged, alone from now on
   for (int crash = 0; crash < 3; ++crash) {
     EXPECT_FALSE(JobOf(job).is_ended());
     Turn();

@@ -1,6 +1,6 @@
-// Effects: what shall be done, in the imperative. Each names the durable record that it rests on, and the
-// shell carries it out only when that record is on disk: what leaves the house is already on disk.
-// Plain values.
+// Effects: what shall be done, in the imperative. Each names the durable record that it rests on,
+// and the shell carries it out only when that record is on disk: what leaves the house is already
+// on disk. Plain values.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Events: what happened, in the past tense, as the shell tells the core. Sizes, ranges and states only;
-// payloads pass beside the core. Plain values.
+// Events: what happened, in the past tense, as the shell tells the core. Sizes, ranges and states
+// only; payloads pass beside the core. Plain values.
 #pragma once
 
 #include <cstdint>
@@ -97,15 +97,14 @@ struct WorkerStopAsked {
   WorkerId worker;
 };
 
-// Once after recovery, before anything else; and at the end of every turn of the loop, which is when work
-// is scheduled and leases are looked at.
+// Once after recovery, before anything else; and at the end of every turn of the loop, which is
+// when work is scheduled and leases are looked at.
 struct ServingStarted {};
 struct TimePassed {};
 
-using Event =
-    std::variant<JobSubmitted, JobCancelAsked, JobForgetAsked, WorkerConnected, WorkerSpoke,
-                 WorkerStartedDraining, WorkerSaidGoodbye, SessionClosed, WorkerDeathReported,
-                 TasksFinished, TasksHandedBack, WorkerDrainAsked, WorkerStopAsked, ServingStarted,
-                 TimePassed>;
+using Event = std::variant<JobSubmitted, JobCancelAsked, JobForgetAsked, WorkerConnected,
+                           WorkerSpoke, WorkerStartedDraining, WorkerSaidGoodbye, SessionClosed,
+                           WorkerDeathReported, TasksFinished, TasksHandedBack, WorkerDrainAsked,
+                           WorkerStopAsked, ServingStarted, TimePassed>;
 
 }  // namespace haul::coordinator

@@ -17,8 +17,8 @@ void CheckJob(const State& state, const Job& job, const IntervalSet& assigned) {
   all.Add(job.ready);
   all.Add(job.ready_alone);
   all.Add(assigned);
-  const std::uint64_t parts = job.facts.done.size() + job.ready.size() + job.ready_alone.size() +
-                              assigned.size();
+  const std::uint64_t parts =
+      job.facts.done.size() + job.ready.size() + job.ready_alone.size() + assigned.size();
   HAUL_CHECK(all.size() == parts);
   HAUL_CHECK(parts == job.facts.spec.task_count);
   HAUL_CHECK(all.First(parts) == (TaskRange{0, parts}));

@@ -1,7 +1,7 @@
-// Records: decisions, with their ids and times inside. They are the only thing that changes the state
-// (State::Apply). Durable records go to the store and come back from it after a restart; applying one
-// never reads what only volatile records wrote, so recovery is Apply over what the store gives back.
-// Plain values.
+// Records: decisions, with their ids and times inside. They are the only thing that changes the
+// state (State::Apply). Durable records go to the store and come back from it after a restart;
+// applying one never reads what only volatile records wrote, so recovery is Apply over what the
+// store gives back. Plain values.
 #pragma once
 
 #include <cstdint>
@@ -17,18 +17,18 @@ namespace haul::coordinator {
 
 enum class WorkKind : std::uint8_t { kCommand = 1, kFunction = 2 };
 
-// What scheduling needs to know of a job. The rest (arguments, environment, …) is its template: opaque
-// bytes beside the core.
+// What scheduling needs to know of a job. The rest (arguments, environment, …) is its template:
+// opaque bytes beside the core.
 struct JobSpec {
   std::string name;
   std::string owner;
-  std::string request_id;  // empty: none
-  std::string description; // the command line or call, cut short, for people
+  std::string request_id;   // empty: none
+  std::string description;  // the command line or call, cut short, for people
   WorkKind kind = WorkKind::kCommand;
   std::string function;  // for kFunction
   std::string signature;
   std::uint64_t task_count = 0;
-  std::int32_t priority = 0;      // higher first
+  std::int32_t priority = 0;  // higher first
   std::uint32_t cpus_milli = 1000;
   std::uint32_t max_running = 0;  // 0: no limit
   std::uint32_t max_attempts = 1;
@@ -69,7 +69,8 @@ struct JobAccepted {
 };
 
 // Tasks of one job ended for good. `payload` says where the loop finds the outcome itself (results,
-// outputs, times), by position in the event that brought it; kNoPayload where there is nothing but this.
+// outputs, times), by position in the event that brought it; kNoPayload where there is nothing but
+// this.
 struct OutcomeRecorded {
   static constexpr std::uint32_t kNoPayload = ~0u;
 
@@ -90,8 +91,8 @@ struct AttemptsCharged {
   std::uint32_t attempts = 0;  // ended by the task itself and to be retried
   std::uint32_t crashes = 0;   // took its executor down, alone or as the proven culprit
   bool run_alone = false;      // the next start is in an executor of its own
-  // Whose start it was. What this assignment, or an earlier one, still says of the task after a restart is
-  // said twice.
+  // Whose start it was. What this assignment, or an earlier one, still says of the task after a
+  // restart is said twice.
   AssignmentId assignment;
 };
 
@@ -211,8 +212,8 @@ struct JobRestsOn {
   JobId job;
   std::uint64_t sequence = 0;
 };
-// What is sent to this worker waits for that durable record, as its welcome does: the welcome comes first,
-// and work only when its membership is on the disk.
+// What is sent to this worker waits for that durable record, as its welcome does: the welcome comes
+// first, and work only when its membership is on the disk.
 struct WorkerRestsOn {
   WorkerId worker;
   std::uint64_t sequence = 0;
@@ -224,8 +225,9 @@ struct JobCaughtUp {
 };
 struct LanesFed {};  // scheduling has looked at every hungry lane
 
-using DurableRecord = std::variant<JobAccepted, OutcomeRecorded, AttemptsCharged, JobCancelRequested,
-                                   JobEnded, JobForgotten, WorkerJoined, WorkerLeft>;
+using DurableRecord =
+    std::variant<JobAccepted, OutcomeRecorded, AttemptsCharged, JobCancelRequested, JobEnded,
+                 JobForgotten, WorkerJoined, WorkerLeft>;
 using VolatileRecord =
     std::variant<WorkerAttached, WorkerDetached, WorkerHeard, WorkerDraining, WorkerDeparting,
                  WorkerRefusedJob, AssignmentOpened, AssignmentReduced, RevokeAsked, RevokeAnswered,

@@ -85,7 +85,8 @@ class Pass {
         --end;
       }
     }
-    // Where every cpu is taken for good, by lanes that are kept filled, the first in line is blocked too.
+    // Where every cpu is taken for good, by lanes that are kept filled, the first in line is
+    // blocked too.
     while (end != candidates_.begin() && !has_blocked_) {
       std::pop_heap(candidates_.begin(), end, later);
       const Candidate& first = *--end;
@@ -136,7 +137,8 @@ class Pass {
     return true;
   }
 
-  // The first in line that fits nowhere: after a while a worker that could run it is kept free for it.
+  // The first in line that fits nowhere: after a while a worker that could run it is kept free for
+  // it.
   void OnNoRoom(const Job& job) {
     if (has_blocked_ || unblocked_.contains(job.id)) return;
     const Worker* best = nullptr;
@@ -160,10 +162,8 @@ class Pass {
     for (const auto& [place, slots] : granted_) {
       const Worker& worker = *state_.FindWorker(place.first);
       const auto lane = worker.lanes.find(place.second);
-      const std::uint64_t running =
-          lane == worker.lanes.end() ? 0 : lane->second.running_width();
-      const std::uint64_t outstanding =
-          lane == worker.lanes.end() ? 0 : lane->second.outstanding;
+      const std::uint64_t running = lane == worker.lanes.end() ? 0 : lane->second.running_width();
+      const std::uint64_t outstanding = lane == worker.lanes.end() ? 0 : lane->second.outstanding;
       FeedLane(place.first, place.second, running + slots, outstanding, slots);
     }
     for (const auto& place : state_.hungry_lanes()) {
@@ -187,8 +187,8 @@ class Pass {
     });
   }
 
-  void FeedLane(WorkerId worker, const LaneKey& key, std::uint64_t width,
-                std::uint64_t outstanding, std::uint64_t at_least) {
+  void FeedLane(WorkerId worker, const LaneKey& key, std::uint64_t width, std::uint64_t outstanding,
+                std::uint64_t at_least) {
     const Job& job = *state_.FindJob(key.job);
     std::uint64_t& taken = taken_[key];
     const std::uint64_t all = key.alone ? job.ready_alone.size() : job.ready.size();
@@ -233,8 +233,8 @@ class Pass {
           continue;
         }
         const Lane& lane = worker.lanes.find(key)->second;
-        const auto backlog_ns = static_cast<std::int64_t>(lane.backlog() * job.mean_task_ns /
-                                                          std::max(lane.width, 1u));
+        const auto backlog_ns =
+            static_cast<std::int64_t>(lane.backlog() * job.mean_task_ns / std::max(lane.width, 1u));
         if (backlog_ns <= best_ns || LastAssignment(lane).revoke_asked ||
             asked_.contains(LastAssignment(lane).id)) {
           continue;
@@ -278,10 +278,10 @@ class Pass {
 
 bool Serves(const WorkerProfile& profile, const JobSpec& spec) {
   if (spec.kind == WorkKind::kCommand) return true;
-  return std::any_of(profile.functions.begin(), profile.functions.end(),
-                     [&](const ServedFunction& function) {
-                       return function.name == spec.function && function.signature == spec.signature;
-                     });
+  return std::any_of(
+      profile.functions.begin(), profile.functions.end(), [&](const ServedFunction& function) {
+        return function.name == spec.function && function.signature == spec.signature;
+      });
 }
 
 }  // namespace
@@ -331,8 +331,8 @@ std::string WaitingReason(const State& state, const Job& job) {
   }
   if (has_directory == 0) return "no worker has the job's directory";
   if (fits == 0) {
-    return absl::StrCat("a task asks for ", spec.cpus_milli, " thousandths of a cpu, and no worker has more than ",
-                        largest_milli);
+    return absl::StrCat("a task asks for ", spec.cpus_milli,
+                        " thousandths of a cpu, and no worker has more than ", largest_milli);
   }
   if (job.assigned_tasks > 0) return "";
   return "other jobs come first: all cpus of the workers that could run it are taken";

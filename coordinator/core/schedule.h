@@ -1,9 +1,10 @@
 // Scheduling policy: free functions over the state that decide and change nothing.
 //
-// Priority first. Within a priority, the job with the least reserved cpus is served first, ties by the cpu
-// time used so far (weighted fair sharing by virtual time, as in start-time fair queueing: P. Goyal,
-// H. Vin, H. Cheng, SIGCOMM 1996). How long an assignment is follows guided self-scheduling
-// (C. Polychronopoulos, D. Kuck, IEEE Trans. Computers C-36(12), 1987), bounded by a target of work.
+// Priority first. Within a priority, the job with the least reserved cpus is served first, ties by
+// the cpu time used so far (weighted fair sharing by virtual time, as in start-time fair queueing:
+// P. Goyal, H. Vin, H. Cheng, SIGCOMM 1996). How long an assignment is follows guided
+// self-scheduling (C. Polychronopoulos, D. Kuck, IEEE Trans. Computers C-36(12), 1987), bounded by
+// a target of work.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +20,8 @@ namespace haul::coordinator {
 struct ScheduleOptions {
   // How much work waits at a worker beyond what it runs.
   std::int64_t backlog_target_ms = 50;
-  std::uint64_t max_backlog_tasks = 4'000'000;       // of one lane
-  std::uint64_t max_backlog_input_bytes = 4 << 20;   // likewise
+  std::uint64_t max_backlog_tasks = 4'000'000;      // of one lane
+  std::uint64_t max_backlog_input_bytes = 4 << 20;  // likewise
   std::uint64_t max_assignment_tasks = 1'000'000;
   std::uint64_t max_assignment_input_bytes = 1 << 20;
   // A backlog worth less than this is not asked back for an idle worker.

@@ -26,8 +26,8 @@ class ScheduleTest : public CoreFixture {
     spec.cpus_milli = cpus_milli;
     return spec;
   }
-  // Every task at every worker that may be running ends after `ms`, and a turn is made; so often. What is
-  // started is in `sent_`, by assignment; how many tasks of each job ended, in `ended_`.
+  // Every task at every worker that may be running ends after `ms`, and a turn is made; so often.
+  // What is started is in `sent_`, by assignment; how many tasks of each job ended, in `ended_`.
   void RunTurns(int turns, std::int64_t ms) {
     for (int turn = 0; turn < turns; ++turn) {
       Turn();
@@ -171,8 +171,8 @@ TEST_F(ScheduleTest, TwoJobsShareFairly) {
   RunTurns(200, 1);
   ended_.clear();
   RunTurns(400, 1);
-  const double share = static_cast<double>(ended_[second]) /
-                       static_cast<double>(ended_[first] + ended_[second]);
+  const double share =
+      static_cast<double>(ended_[second]) / static_cast<double>(ended_[first] + ended_[second]);
   EXPECT_GT(share, 0.4);
   EXPECT_LT(share, 0.6);
 }
@@ -199,7 +199,8 @@ TEST_F(ScheduleTest, LargeRequestGetsAWorkerReservedWhereRoomIsInPieces) {
 
 TEST_F(ScheduleTest, LargeRequestIsServedWhereLanesKeepEveryCpuTaken) {
   Connect("w", 4000);
-  // Each has less than the large one asks for, and a backlog, so that no cpu is ever free by itself.
+  // Each has less than the large one asks for, and a backlog, so that no cpu is ever free by
+  // itself.
   Submit(Tasks(1'000'000));
   Submit(Tasks(1'000'000));
   RunTurns(50, 5);
@@ -298,7 +299,8 @@ TEST_F(RevokeTest, HandBackOfWhatEndedMovesOnlyTheRest) {
 }
 
 TEST_F(RevokeTest, WorkerThatMayHaveGivenEverythingBackGetsTheSpecAgain) {
-  Send(TasksHandedBack{idle_, held_.id, job_, {{21, 20}}, HandBackReason::kRevoked});  // not its own
+  Send(
+      TasksHandedBack{idle_, held_.id, job_, {{21, 20}}, HandBackReason::kRevoked});  // not its own
   EXPECT_EQ(JobOf(job_).assigned_tasks, 40u);
   // The revoke is unanswered; other work of the job goes to the same worker meanwhile.
   Send(WorkerDeathReported{"idle-1", "killed"});

@@ -9,11 +9,16 @@ namespace haul::coordinator {
 
 std::uint64_t& TaskCounts::Of(TaskStatus status) {
   switch (status) {
-    case TaskStatus::kSucceeded: return succeeded;
-    case TaskStatus::kFailed: return failed;
-    case TaskStatus::kCancelled: return cancelled;
-    case TaskStatus::kLost: return lost;
-    case TaskStatus::kCrashed: break;
+    case TaskStatus::kSucceeded:
+      return succeeded;
+    case TaskStatus::kFailed:
+      return failed;
+    case TaskStatus::kCancelled:
+      return cancelled;
+    case TaskStatus::kLost:
+      return lost;
+    case TaskStatus::kCrashed:
+      break;
   }
   HAUL_CHECK(!"a crash is not terminal");
   return lost;
@@ -253,8 +258,7 @@ void State::On(const WorkerRefusedJob& record) {
   MutableJob(record.job).refused_by.insert(record.worker);
 }
 
-void State::ChangeLane(Worker& worker, Job& job, const Assignment& assignment,
-                       std::int64_t tasks) {
+void State::ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks) {
   const LaneKey key{job.id, assignment.alone};
   Lane& lane = worker.lanes[key];
   const std::uint64_t before = lane.running_width();
@@ -286,7 +290,8 @@ void State::ChangeLane(Worker& worker, Job& job, const Assignment& assignment,
     worker.lanes.erase(key);
     hungry_.erase(place);
   }
-  const bool holds_some = worker.lanes.contains({job.id, false}) || worker.lanes.contains({job.id, true});
+  const bool holds_some =
+      worker.lanes.contains({job.id, false}) || worker.lanes.contains({job.id, true});
   if (holds_some) {
     job.workers.insert(worker.id);
   } else {
@@ -369,7 +374,9 @@ void State::On(const TasksMeasured& record) {
   job.virtual_us += record.busy_ns / 1000 * job.facts.spec.cpus_milli / 1000;
 }
 
-void State::On(const JobBlocked& record) { MutableJob(record.job).blocked_since_us = record.since_us; }
+void State::On(const JobBlocked& record) {
+  MutableJob(record.job).blocked_since_us = record.since_us;
+}
 
 void State::On(const AdoptionEnded&) {
   adopting_ = false;

@@ -1,5 +1,5 @@
-// What the coordinator knows. Only Apply changes it. Owned by Core and so by the loop thread; everything
-// iterated is ordered, so that no hash or pointer decides anything.
+// What the coordinator knows. Only Apply changes it. Owned by Core and so by the loop thread;
+// everything iterated is ordered, so that no hash or pointer decides anything.
 #pragma once
 
 #include <cstdint>
@@ -46,13 +46,13 @@ struct Job {
   JobFacts facts;
 
   // Volatile from here on.
-  IntervalSet ready;        // neither done nor assigned
-  IntervalSet ready_alone;  // likewise, and each is to run in an executor of its own
-  RecordSequence rests_on = 0;           // an assignment waits for this record
-  std::uint64_t assigned_tasks = 0;      // with workers, running or backlog
-  std::uint64_t running_width = 0;       // how many may be running now
-  std::uint64_t mean_task_ns = 0;        // 0: nothing measured yet
-  std::uint64_t virtual_us = 0;          // cpu time used, comparable among jobs of one priority
+  IntervalSet ready;                 // neither done nor assigned
+  IntervalSet ready_alone;           // likewise, and each is to run in an executor of its own
+  RecordSequence rests_on = 0;       // an assignment waits for this record
+  std::uint64_t assigned_tasks = 0;  // with workers, running or backlog
+  std::uint64_t running_width = 0;   // how many may be running now
+  std::uint64_t mean_task_ns = 0;    // 0: nothing measured yet
+  std::uint64_t virtual_us = 0;      // cpu time used, comparable among jobs of one priority
   std::int64_t blocked_since_us = 0;
   bool started = false;
   bool recovered = false;                // came from the store: waits for adoption
@@ -66,12 +66,13 @@ struct Job {
   Charge ChargeOf(TaskIndex task) const;
 };
 
-// The assignments of one job at one worker, which share a width. Tasks to run alone have a lane of their own.
+// The assignments of one job at one worker, which share a width. Tasks to run alone have a lane of
+// their own.
 struct Lane {
   std::uint32_t width = 0;
   std::uint64_t outstanding = 0;  // tasks without outcome
   absl::btree_set<AssignmentId> assignments;
-  bool ran_some = false;          // since it is there: the worker does not refuse the job
+  bool ran_some = false;  // since it is there: the worker does not refuse the job
 
   // How many may be running: what is reserved.
   std::uint64_t running_width() const { return outstanding < width ? outstanding : width; }
@@ -144,7 +145,8 @@ class State {
     return backlogged_;
   }
   std::uint64_t active_jobs() const { return active_jobs_; }
-  // Workers known before the restart that have not come back; while there is one, recovered jobs wait.
+  // Workers known before the restart that have not come back; while there is one, recovered jobs
+  // wait.
   const absl::btree_set<WorkerId>& awaited() const { return awaited_; }
   bool adopting() const { return adopting_; }
   bool WaitsForAdoption(const Job& job) const { return adopting_ && job.recovered; }
@@ -205,8 +207,8 @@ class State {
   JobId newest_job_;
 };
 
-// Ends the process, saying which, when the state contradicts itself. After every step in tests and in the
-// simulator; costs as much as there are runs.
+// Ends the process, saying which, when the state contradicts itself. After every step in tests and
+// in the simulator; costs as much as there are runs.
 void CheckInvariants(const State& state);
 
 }  // namespace haul::coordinator

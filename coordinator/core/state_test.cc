@@ -1,5 +1,5 @@
-// Recovery is Apply over the durable records: after any sequence of events, a state that got only those
-// knows the same durable facts as the one that lived through it.
+// Recovery is Apply over the durable records: after any sequence of events, a state that got only
+// those knows the same durable facts as the one that lived through it.
 #include "coordinator/core/state.h"
 
 #include <gmock/gmock.h>
@@ -66,7 +66,10 @@ class RecoveryTest : public CoreFixture, public ::testing::WithParamInterface<un
     for (const auto& [id, assignment] : state().assignments()) {
       if (Below(2) == 0) continue;
       const TaskRange first = assignment.tasks.First(~0ull);
-      held.push_back({id, assignment.job, assignment.width, {{first.first, 1 + Below(first.count)}},
+      held.push_back({id,
+                      assignment.job,
+                      assignment.width,
+                      {{first.first, 1 + Below(first.count)}},
                       assignment.alone});
     }
     Send(WorkerConnected{SessionId(++sessions_), profile, held, Below(20) == 0});
@@ -80,21 +83,36 @@ class RecoveryTest : public CoreFixture, public ::testing::WithParamInterface<un
     TaskRange tasks = assignment.tasks.First(1 + Below(5));
     const auto status = static_cast<TaskStatus>(1 + Below(5));
     if (Below(10) == 0) ++tasks.first;
-    Send(TasksFinished{worker.session, 1, id, assignment.job,
-                       {{.tasks = tasks, .status = status, .busy_ns = Below(1'000'000),
+    Send(TasksFinished{worker.session,
+                       1,
+                       id,
+                       assignment.job,
+                       {{.tasks = tasks,
+                         .status = status,
+                         .busy_ns = Below(1'000'000),
                          .culprit = Below(2) == 0}}});
   }
   void SomeEvent() {
     switch (Below(12)) {
-      case 0: return SubmitSome();
-      case 1: return ConnectSome();
-      case 2: return Send(SessionClosed{SomeSession()});
-      case 3: return Send(JobCancelAsked{NextRequest(), SomeJob(), "me"});
-      case 4: return Send(JobForgetAsked{NextRequest(), SomeJob()});
-      case 5: return Send(WorkerDeathReported{"w" + std::to_string(Below(40)), "died"});
-      case 6: return Pass(static_cast<std::int64_t>(Below(1500)));
-      case 7: return Below(20) == 0 ? Start() : Turn();
-      default: FinishSome(); return Turn();
+      case 0:
+        return SubmitSome();
+      case 1:
+        return ConnectSome();
+      case 2:
+        return Send(SessionClosed{SomeSession()});
+      case 3:
+        return Send(JobCancelAsked{NextRequest(), SomeJob(), "me"});
+      case 4:
+        return Send(JobForgetAsked{NextRequest(), SomeJob()});
+      case 5:
+        return Send(WorkerDeathReported{"w" + std::to_string(Below(40)), "died"});
+      case 6:
+        return Pass(static_cast<std::int64_t>(Below(1500)));
+      case 7:
+        return Below(20) == 0 ? Start() : Turn();
+      default:
+        FinishSome();
+        return Turn();
     }
   }
   std::mt19937_64 random_{GetParam()};

@@ -37,7 +37,8 @@ TEST_F(WorkerTest, LeaseThatRunsOutRequeuesAndTheNextStartRestsOnThat) {
   Pass(15'300, {SessionId(2)});
   EXPECT_EQ(Recorded<WorkerLeft>().size(), 1u);
   EXPECT_EQ(TakeAssignment().job, job);
-  EXPECT_EQ(rested_on_, core_->last_sequence()) << "WorkerLeft, or the lost one could be adopted yet";
+  EXPECT_EQ(rested_on_, core_->last_sequence())
+      << "WorkerLeft, or the lost one could be adopted yet";
   // It comes after all: its work is no longer its own.
   const SessionId again = Connect(Profile("w"), {Held(sent, {0, 1})});
   EXPECT_THAT(welcome_.dropped, ElementsAre(sent.id));

@@ -1,5 +1,5 @@
-// Inputs that were submitted a moment ago, so that they need not be read back to be sent to a worker.
-// Bounded in bytes; the oldest chunks go first. Loop thread.
+// Inputs that were submitted a moment ago, so that they need not be read back to be sent to a
+// worker. Bounded in bytes; the oldest chunks go first. Loop thread.
 #pragma once
 
 #include <cstddef>

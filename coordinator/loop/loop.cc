@@ -85,16 +85,18 @@ absl::Status Loop::Turn() {
   CommitTurn();
   Release();
   if (absl::Status status = store_thread_->failure(); !status.ok()) {
-    return absl::Status(status.code(), absl::StrCat("the store cannot commit, so nothing more can be "
-                                                    "promised: ",
-                                                    status.message()));
+    return absl::Status(status.code(),
+                        absl::StrCat("the store cannot commit, so nothing more can be "
+                                     "promised: ",
+                                     status.message()));
   }
   return memory_failure_;
 }
 
 namespace {
 
-// What an outcome of one task costs in memory without results, for jobs whose outcomes come one by one.
+// What an outcome of one task costs in memory without results, for jobs whose outcomes come one by
+// one.
 constexpr std::size_t kOutcomeBytes = 400;
 
 }  // namespace
@@ -106,8 +108,8 @@ absl::Status Loop::CheckRoom(const JobSpec& spec) const {
   const std::size_t room = options_.volatile_room();
   if (spec.task_count <= room / kOutcomeBytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("volatile: the outcomes of ", spec.task_count, " tasks do not fit into the ", room,
-                   " bytes that are left for volatile jobs; submit it without --volatile"));
+      absl::StrCat("volatile: the outcomes of ", spec.task_count, " tasks do not fit into the ",
+                   room, " bytes that are left for volatile jobs; submit it without --volatile"));
 }
 
 void Loop::KeepWithinRoom(TasksFinished& event, Payload& payload) const {
@@ -141,7 +143,8 @@ void Loop::Take(StepResult result, Payload* payload) {
   }
   if (!memory_writes_.empty()) {
     // Memory does not fail half-way: what is too much was refused before the core heard of it.
-    if (absl::Status status = memory_.Commit(memory_writes_); !status.ok()) memory_failure_ = status;
+    if (absl::Status status = memory_.Commit(memory_writes_); !status.ok())
+      memory_failure_ = status;
     memory_writes_.clear();
   }
   for (Effect& effect : result.effects) Queue(std::move(effect));
@@ -296,9 +299,9 @@ void Loop::FetchInputs(SessionQueue& queue, SessionQueue::Item& item) {
     return;
   }
   item.inputs_ready = false;
-  const bool taken = read_thread_->TryRun(
-      [this, set = spec.input_set, tasks = send->tasks, session = queue.id,
-       number = item.number]() -> SideThread::Continuation {
+  const bool taken =
+      read_thread_->TryRun([this, set = spec.input_set, tasks = send->tasks, session = queue.id,
+                            number = item.number]() -> SideThread::Continuation {
         return [this, session, number, inputs = reader_->ReadInputs(set, tasks)]() mutable {
           // Inputs that were acknowledged and cannot be read mean a broken database.
           HAUL_CHECK(inputs.ok());
@@ -407,20 +410,21 @@ void Loop::DropInputs(InputSetId set, bool is_volatile) {
 void Loop::ReadOutcomes(const OutcomeQuery& query, PageCallback done) {
   const Job* job = core_->state().FindJob(query.job);
   if (job == nullptr) {
-    due_.push_back([done = std::move(done)] { done(absl::NotFoundError("the job was forgotten")); });
+    due_.push_back(
+        [done = std::move(done)] { done(absl::NotFoundError("the job was forgotten")); });
     return;
   }
   if (job->facts.spec.is_volatile) {
-    due_.push_back([this, query, done = std::move(done)] {
-      done(memory_reader_->ReadOutcomes(query));
-    });
+    due_.push_back(
+        [this, query, done = std::move(done)] { done(memory_reader_->ReadOutcomes(query)); });
     return;
   }
   const bool taken = read_thread_->TryRun([this, query, done]() -> SideThread::Continuation {
     return [done, page = reader_->ReadOutcomes(query)]() mutable { done(std::move(page)); };
   });
   if (!taken) {
-    due_.push_back([done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
+    due_.push_back(
+        [done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
   }
 }
 
@@ -430,13 +434,15 @@ void Loop::ReadTemplate(JobId id, std::function<void(absl::StatusOr<std::string>
   }
   const Job* job = core_->state().FindJob(id);
   if (job != nullptr && job->facts.spec.is_volatile) {
-    return WhenDurable([this, id, done = std::move(done)] { done(memory_reader_->ReadTemplate(id)); });
+    return WhenDurable(
+        [this, id, done = std::move(done)] { done(memory_reader_->ReadTemplate(id)); });
   }
   const bool taken = read_thread_->TryRun([this, id, done]() -> SideThread::Continuation {
     return [done, text = reader_->ReadTemplate(id)]() mutable { done(std::move(text)); };
   });
   if (!taken) {
-    due_.push_back([done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
+    due_.push_back(
+        [done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
   }
 }
 

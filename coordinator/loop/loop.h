@@ -1,9 +1,10 @@
-// The one thread that owns the core: events in, records to the store, effects out when what they rest on is
-// durable.
+// The one thread that owns the core: events in, records to the store, effects out when what they
+// rest on is durable.
 //
-// A turn: the poller runs the handlers of whatever came in (each may call Handle), then time passes for the
-// core, then one batch of durable records goes to the store thread. Every method is called on the loop
-// thread unless it says otherwise. Poller, stores and options outlive the loop; so do the callbacks' targets.
+// A turn: the poller runs the handlers of whatever came in (each may call Handle), then time passes
+// for the core, then one batch of durable records goes to the store thread. Every method is called
+// on the loop thread unless it says otherwise. Poller, stores and options outlive the loop; so do
+// the callbacks' targets.
 #pragma once
 
 #include <atomic>
@@ -35,8 +36,8 @@ struct LoopOptions {
   // Above this nothing more is read from workers and submitters until the store has caught up.
   std::size_t store_backlog_bytes = 64 << 20;
   std::int64_t tick_ms = 100;  // how long a turn waits when nothing happens
-  // How many bytes volatile jobs may still fill; absent: no limit. What does not fit is refused at submit,
-  // or, when a result brings it, that task fails with Cause::kOutputLimit.
+  // How many bytes volatile jobs may still fill; absent: no limit. What does not fit is refused at
+  // submit, or, when a result brings it, that task fails with Cause::kOutputLimit.
   std::function<std::size_t()> volatile_room;
 };
 
@@ -94,7 +95,8 @@ class Loop {
   WatchId Watch(JobId job, std::function<void()> fn);
   void Unwatch(JobId job, WatchId watch);
 
-  // While congested, do not read from outside; `fn` runs once when that is over (at once if it is not).
+  // While congested, do not read from outside; `fn` runs once when that is over (at once if it is
+  // not).
   bool Congested() const { return store_thread_->waiting_bytes() > options_.store_backlog_bytes; }
   void WhenRelieved(std::function<void()> fn);
 

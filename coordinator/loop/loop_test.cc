@@ -27,7 +27,8 @@ class FakePoller final : public Poller {
     std::function<void()> fn;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, std::chrono::milliseconds(5), [&] { return woken_ || !posted_.empty(); });
+      changed_.wait_for(lock, std::chrono::milliseconds(5),
+                        [&] { return woken_ || !posted_.empty(); });
       woken_ = false;
       if (posted_.empty()) return;
       fn = std::move(posted_.front());
@@ -150,7 +151,8 @@ class LoopTest : public testing::Test {
   std::shared_ptr<std::optional<Answer>> Submit(JobSpec spec, std::string job_template = "spec") {
     auto place = std::make_shared<std::optional<Answer>>();
     OnLoop([&] {
-      const RequestId request = loop_->NewRequest([place](const Answer& answer) { *place = answer; });
+      const RequestId request =
+          loop_->NewRequest([place](const Answer& answer) { *place = answer; });
       loop_->Handle(JobSubmitted{request, spec}, {.job_template = job_template});
       return true;
     });
@@ -163,8 +165,8 @@ class LoopTest : public testing::Test {
   SessionId Connect(RecordingPort& port) {
     return OnLoop([&] {
       const SessionId session = loop_->OpenSession(&port);
-      loop_->Handle(WorkerConnected{.session = session,
-                                    .profile = {.name = "w", .incarnation = "i", .cpus_milli = 2000}});
+      loop_->Handle(WorkerConnected{
+          .session = session, .profile = {.name = "w", .incarnation = "i", .cpus_milli = 2000}});
       return session;
     });
   }
@@ -239,7 +241,8 @@ TEST_F(LoopTest, OutcomesAreAcknowledgedAndReadableWhenTheyAreCommitted) {
   Await([&] { return port.durable_through == 7 && notified > 0; });
   std::optional<OutcomePage> page;
   OnLoop([&] {
-    loop_->ReadOutcomes({.job = job}, [&](absl::StatusOr<OutcomePage> read) { page = *std::move(read); });
+    loop_->ReadOutcomes({.job = job},
+                        [&](absl::StatusOr<OutcomePage> read) { page = *std::move(read); });
     return true;
   });
   Await([&] { return page.has_value(); });
@@ -254,7 +257,8 @@ TEST_F(LoopTest, AResultThatDoesNotFitInMemoryFailsItsTaskAndSaysSo) {
   RecordingPort port;
   const SessionId session = Connect(port);
   JobSpec spec = Commands(1, true);
-  EXPECT_EQ(OnLoop([&] { return loop_->CheckRoom(spec); }).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(OnLoop([&] { return loop_->CheckRoom(spec); }).code(),
+            absl::StatusCode::kResourceExhausted);
   const JobId job = AcceptedJob(Submit(spec));
   Await([&] { return port.assignments.size() == 1; });
   OnLoop([&] {

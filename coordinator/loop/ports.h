@@ -1,5 +1,5 @@
-// What the loop needs from outside and is given by the wiring: somebody who waits for events, and the
-// sessions of workers. All of it is called on the loop thread, except Poller::Wake.
+// What the loop needs from outside and is given by the wiring: somebody who waits for events, and
+// the sessions of workers. All of it is called on the loop thread, except Poller::Wake.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,14 @@ namespace haul::coordinator {
 class Poller {
  public:
   virtual ~Poller() = default;
-  // Returns after at least one handler ran, after a wake, or at the deadline; runs what is there, but not
-  // without end.
+  // Returns after at least one handler ran, after a wake, or at the deadline; runs what is there,
+  // but not without end.
   virtual void Poll(std::int64_t deadline_monotonic_us) = 0;
   virtual void Wake() = 0;  // any thread
 };
 
-// A worker's stream, as the loop sees it. Messages are taken at once and merged behind a write in flight.
+// A worker's stream, as the loop sees it. Messages are taken at once and merged behind a write in
+// flight.
 class SessionPort {
  public:
   virtual ~SessionPort() = default;

@@ -1,5 +1,6 @@
-// A thread that does what the loop must not: it runs what it is given, in order, and hands back what is to
-// happen on the loop thread afterwards. Used for reads from the store and for files of large outputs.
+// A thread that does what the loop must not: it runs what it is given, in order, and hands back
+// what is to happen on the loop thread afterwards. Used for reads from the store and for files of
+// large outputs.
 #pragma once
 
 #include <functional>

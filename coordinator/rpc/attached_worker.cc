@@ -29,7 +29,8 @@ AttachedWorker::AttachedWorker(Loop& loop, const Limits& limits, Call::Pointer c
 // ---- from the worker ----
 
 void AttachedWorker::ReadNext() {
-  call_->Read([self = shared_from_this()](v1::WorkerMessage* message) { self->OnMessage(message); });
+  call_->Read(
+      [self = shared_from_this()](v1::WorkerMessage* message) { self->OnMessage(message); });
 }
 
 void AttachedWorker::OnMessage(v1::WorkerMessage* message) {
@@ -120,7 +121,8 @@ void AttachedWorker::Welcome(const SendWelcome& send) {
   welcome.set_worker_id(send.worker.value());
   welcome.set_epoch(loop_.core().epoch());
   welcome.set_lease_ms(static_cast<std::uint64_t>(options.lease_ms));
-  welcome.set_heartbeat_interval_ms(static_cast<std::uint64_t>(std::max<std::int64_t>(options.lease_ms / 5, 1)));
+  welcome.set_heartbeat_interval_ms(
+      static_cast<std::uint64_t>(std::max<std::int64_t>(options.lease_ms / 5, 1)));
   welcome.set_coordinator_version(std::string(kVersion));
   for (const AssignmentId id : send.dropped) welcome.add_dropped_assignments(id.value());
   WriteSoon();

@@ -1,5 +1,6 @@
-// One worker's stream: the loop's SessionPort on one side, a gRPC stream on the other. What gathers behind
-// a write in flight is merged into one message. Loop thread; keeps itself alive until the stream is over.
+// One worker's stream: the loop's SessionPort on one side, a gRPC stream on the other. What gathers
+// behind a write in flight is merged into one message. Loop thread; keeps itself alive until the
+// stream is over.
 #pragma once
 
 #include <deque>
@@ -13,7 +14,8 @@
 
 namespace haul::coordinator {
 
-class AttachedWorker final : public SessionPort, public std::enable_shared_from_this<AttachedWorker> {
+class AttachedWorker final : public SessionPort,
+                             public std::enable_shared_from_this<AttachedWorker> {
  public:
   using Call =
       rpc::BidiCall<v1::WorkerSession::AsyncService, v1::WorkerMessage, v1::CoordinatorMessage>;
@@ -54,7 +56,7 @@ class AttachedWorker final : public SessionPort, public std::enable_shared_from_
   const Call::Pointer call_;
   SessionId session_;
   bool greeted_ = false;
-  bool over_ = false;     // nothing is sent or read any more
+  bool over_ = false;  // nothing is sent or read any more
   bool writing_ = false;
   bool closing_ = false;  // finish when what is queued was written
   absl::Status close_status_;

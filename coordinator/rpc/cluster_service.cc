@@ -96,7 +96,8 @@ void ClusterService::ListWorkers(const ListWorkersCall::Pointer& call) {
     if (!worker.ok()) return call->Finish(worker.status());
     *reply.add_workers() = ToWire(state, **worker, true);
   } else {
-    for (const auto& [id, worker] : state.workers()) *reply.add_workers() = ToWire(state, worker, false);
+    for (const auto& [id, worker] : state.workers())
+      *reply.add_workers() = ToWire(state, worker, false);
   }
   loop_.WhenDurable([call, reply = std::move(reply)] { call->Finish(reply); });
 }
@@ -112,7 +113,8 @@ void ClusterService::AskWorker(const typename Unary<Request, v1::WorkerStatus>::
         if (!answer.ok()) return call->Finish(answer.status());
         // It may have left already; then this is the last that was known of it.
         const Worker* found = loop_.core().state().FindWorker(id);
-        v1::WorkerStatus reply = found == nullptr ? before : ToWire(loop_.core().state(), *found, true);
+        v1::WorkerStatus reply =
+            found == nullptr ? before : ToWire(loop_.core().state(), *found, true);
         if (found == nullptr) reply.set_state(v1::WORKER_STATE_LEFT);
         call->Finish(reply);
       });

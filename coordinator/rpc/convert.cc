@@ -28,7 +28,8 @@ absl::Status TooLarge(absl::string_view field, std::uint64_t value, std::uint64_
 
 // Printable UTF-8: protobuf has checked the encoding of string fields, control characters are ours.
 absl::Status CheckName(absl::string_view field, const std::string& name, const Limits& limits) {
-  if (name.size() > limits.name_bytes) return TooLarge(field, name.size(), limits.name_bytes, "bytes");
+  if (name.size() > limits.name_bytes)
+    return TooLarge(field, name.size(), limits.name_bytes, "bytes");
   for (const char c : name) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       return Refused(field, absl::StrCat("'", absl::CEscape(name), "' has unprintable characters"));
@@ -102,7 +103,8 @@ absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits) {
     if (absl::Status s = CheckCommand(spec.command(), limits); !s.ok()) return s;
     core.kind = WorkKind::kCommand;
   } else if (spec.has_function()) {
-    if (absl::Status s = CheckName("function.name", spec.function().name(), limits); !s.ok()) return s;
+    if (absl::Status s = CheckName("function.name", spec.function().name(), limits); !s.ok())
+      return s;
     if (spec.function().name().empty()) return Refused("function.name", "empty");
     core.kind = WorkKind::kFunction;
     core.function = spec.function().name();
@@ -127,7 +129,8 @@ absl::Status CheckTaskCount(const v1::JobSpec& spec, std::uint64_t input_count) 
     return CheckArray(spec);
   }
   if (spec.task_count() != 0 && spec.task_count() != input_count) {
-    return Refused("task_count", absl::StrCat(spec.task_count(), ", but ", input_count, " inputs came"));
+    return Refused("task_count",
+                   absl::StrCat(spec.task_count(), ", but ", input_count, " inputs came"));
   }
   return absl::OkStatus();
 }
@@ -177,7 +180,8 @@ absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello
             .width = held.width(),
             .alone = held.alone()};
     for (const v1::TaskRange& range : held.ranges()) {
-      if (range.first() + range.count() < range.first()) return Refused("hello.held", "a range overflows");
+      if (range.first() + range.count() < range.first())
+        return Refused("hello.held", "a range overflows");
       core.ranges.push_back({range.first(), range.count()});
     }
   }
@@ -214,15 +218,20 @@ absl::StatusOr<TasksHandedBack> ToCore(SessionId session, const v1::HandedBack& 
                         .assignment = AssignmentId(handed_back.assignment_id()),
                         .job = JobId(handed_back.job_id())};
   for (const v1::TaskRange& range : handed_back.ranges()) {
-    if (range.first() + range.count() < range.first()) return Refused("handed_back", "a range overflows");
+    if (range.first() + range.count() < range.first())
+      return Refused("handed_back", "a range overflows");
     event.ranges.push_back({range.first(), range.count()});
   }
   switch (handed_back.reason()) {
     case v1::HandedBack::REASON_DIRECTORY_MISSING:
       event.reason = HandBackReason::kDirectoryMissing;
       break;
-    case v1::HandedBack::REASON_LEAVING: event.reason = HandBackReason::kLeaving; break;
-    default: event.reason = HandBackReason::kRevoked; break;  // also what a newer worker may say
+    case v1::HandedBack::REASON_LEAVING:
+      event.reason = HandBackReason::kLeaving;
+      break;
+    default:
+      event.reason = HandBackReason::kRevoked;
+      break;  // also what a newer worker may say
   }
   return event;
 }
@@ -266,9 +275,9 @@ v1::WorkerStatus ToWire(const State& state, const Worker& worker, bool with_assi
   status.set_name(worker.facts.name);
   status.set_host(worker.facts.host);
   status.set_pid(worker.profile.pid);
-  status.set_state(!worker.connected()                     ? v1::WORKER_STATE_AWAY
-                   : worker.draining || worker.departing   ? v1::WORKER_STATE_DRAINING
-                                                           : v1::WORKER_STATE_CONNECTED);
+  status.set_state(!worker.connected()                   ? v1::WORKER_STATE_AWAY
+                   : worker.draining || worker.departing ? v1::WORKER_STATE_DRAINING
+                                                         : v1::WORKER_STATE_CONNECTED);
   status.set_cpus_milli(worker.profile.cpus_milli);
   status.set_cpus_milli_reserved(worker.reserved_milli);
   status.set_tasks_assigned(worker.assigned_tasks);

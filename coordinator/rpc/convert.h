@@ -1,5 +1,5 @@
-// Between the wire's jobs, workers and sessions and the core's. What comes from outside is checked here:
-// every refusal names the field, the value and the limit. No gRPC. Any thread.
+// Between the wire's jobs, workers and sessions and the core's. What comes from outside is checked
+// here: every refusal names the field, the value and the limit. No gRPC. Any thread.
 #pragma once
 
 #include <string>
@@ -18,7 +18,8 @@
 namespace haul::coordinator {
 
 struct Limits {
-  std::size_t argument_bytes = 128 << 10;  // arguments and environment of a task, and one input value
+  std::size_t argument_bytes = 128
+                               << 10;  // arguments and environment of a task, and one input value
   std::size_t name_bytes = 256;
 };
 
@@ -29,7 +30,8 @@ absl::Status CheckTaskCount(const v1::JobSpec& spec, std::uint64_t input_count);
 // The command line or call, for people; at most 200 bytes of UTF-8.
 std::string Describe(const v1::JobSpec& spec);
 
-absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello, const Limits& limits);
+absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello,
+                                       const Limits& limits);
 // Outcomes move into `payload`, their heads into the event.
 absl::StatusOr<TasksFinished> ToCore(SessionId session, v1::OutcomeBatch&& batch,
                                      std::vector<Outcome>* payload);

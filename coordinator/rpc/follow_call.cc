@@ -104,7 +104,8 @@ void FollowCall::OnPage(absl::StatusOr<OutcomePage> page) {
       outcome.set_host(worker->host);
     }
   }
-  if (all_sent || ReadClocks().monotonic_us - status_sent_us_ >= kStatusIntervalUs) AddStatus(reply);
+  if (all_sent || ReadClocks().monotonic_us - status_sent_us_ >= kStatusIntervalUs)
+    AddStatus(reply);
   Write(std::move(reply), all_sent);
 }
 

@@ -1,5 +1,5 @@
-// One Jobs.Follow: pages of outcomes read from the store beside the loop, one in memory at a time, resumed
-// whenever the job says that there is more. Loop thread.
+// One Jobs.Follow: pages of outcomes read from the store beside the loop, one in memory at a time,
+// resumed whenever the job says that there is more. Loop thread.
 #pragma once
 
 #include <memory>

@@ -21,8 +21,9 @@ constexpr std::uint32_t kMaxList = 1000;
 }  // namespace
 
 void JobsService::Serve(const rpc::ServerQueue& server) {
-  SubmitCall::Call::Serve(server, service_, &Service::RequestSubmit,
-                          [this](auto call) { SubmitCall::Start(loop_, limits_, std::move(call)); });
+  SubmitCall::Call::Serve(server, service_, &Service::RequestSubmit, [this](auto call) {
+    SubmitCall::Start(loop_, limits_, std::move(call));
+  });
   GetCall::Serve(server, service_, &Service::RequestGet, [this](auto call) { Get(call); });
   ListCall::Serve(server, service_, &Service::RequestList, [this](auto call) { List(call); });
   CancelCall::Serve(server, service_, &Service::RequestCancel, [this](auto call) { Cancel(call); });
@@ -94,7 +95,8 @@ void JobsService::Fetch(const FetchCall::Pointer& call, std::uint64_t offset) {
   if (call->over()) return;
   const std::string file = call->request().file();
   if (loop_.core().state().FindJob(JobId(call->request().job_id())) == nullptr) {
-    return call->Finish(absl::NotFoundError(absl::StrCat("job: there is no job ", call->request().job_id())));
+    return call->Finish(
+        absl::NotFoundError(absl::StrCat("job: there is no job ", call->request().job_id())));
   }
   const absl::StatusOr<OutputName> name = OutputName::Parse(file);
   if (!name.ok() || name->job.value() != call->request().job_id()) {

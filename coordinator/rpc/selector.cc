@@ -26,7 +26,8 @@ absl::StatusOr<const Job*> FindJob(const State& state, const v1::JobSelector& se
     case v1::JobSelector::kLast:
       if (const Job* job = state.NewestJob()) return job;
       return absl::NotFoundError("job: there is no job yet");
-    case v1::JobSelector::BY_NOT_SET: break;
+    case v1::JobSelector::BY_NOT_SET:
+      break;
   }
   return absl::InvalidArgumentError("job: empty, name a job by its id, its name, or 'last'");
 }

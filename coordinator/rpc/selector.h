@@ -1,4 +1,5 @@
-// Finds what a caller names: a job by id, name or "the newest"; a worker by id or name. Loop thread.
+// Finds what a caller names: a job by id, name or "the newest"; a worker by id or name. Loop
+// thread.
 #pragma once
 
 #include <string>

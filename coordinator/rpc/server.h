@@ -1,7 +1,7 @@
 // The gRPC server of a coordinator: all services on one completion queue, which the loop polls.
 //
-// Threads: everything on the loop thread, but Wake. Shutdown drains the queue and so must come after the
-// loop's last turn, on the same thread or after it has ended.
+// Threads: everything on the loop thread, but Wake. Shutdown drains the queue and so must come
+// after the loop's last turn, on the same thread or after it has ended.
 #pragma once
 
 #include <grpcpp/server.h>
@@ -45,7 +45,8 @@ class ServerPoller final : public Poller {
 
 class Server {
  public:
-  // `loop`, `files` and `poller` outlive it. Serves when it returns; the address tells the real port.
+  // `loop`, `files` and `poller` outlive it. Serves when it returns; the address tells the real
+  // port.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, Loop& loop,
                                                        OutputFiles& files, ServerPoller& poller,
                                                        std::function<void()> stop);

@@ -9,8 +9,8 @@
 namespace haul::coordinator {
 namespace {
 
-// One large output on its way into its file. The file is touched on the files thread alone, one piece at a
-// time: the next is read when the one before is written.
+// One large output on its way into its file. The file is touched on the files thread alone, one
+// piece at a time: the next is read when the one before is written.
 class Upload : public std::enable_shared_from_this<Upload> {
  public:
   using Call =
@@ -20,7 +20,8 @@ class Upload : public std::enable_shared_from_this<Upload> {
       : loop_(loop), files_(files), call_(std::move(call)) {}
 
   void ReadNext() {
-    call_->Read([self = shared_from_this()](v1::UploadRequest* message) { self->OnMessage(message); });
+    call_->Read(
+        [self = shared_from_this()](v1::UploadRequest* message) { self->OnMessage(message); });
   }
 
  private:

@@ -12,7 +12,8 @@ void SubmitCall::Start(Loop& loop, const Limits& limits, Call::Pointer call) {
 }
 
 void SubmitCall::ReadNext() {
-  call_->Read([self = shared_from_this()](v1::SubmitRequest* message) { self->OnMessage(message); });
+  call_->Read(
+      [self = shared_from_this()](v1::SubmitRequest* message) { self->OnMessage(message); });
 }
 
 void SubmitCall::OnMessage(v1::SubmitRequest* message) {
@@ -31,12 +32,14 @@ void SubmitCall::OnMessage(v1::SubmitRequest* message) {
 absl::Status SubmitCall::Take(v1::SubmitRequest& message) {
   if (!begun_) {
     begun_ = true;
-    if (!message.has_spec()) return absl::InvalidArgumentError("spec: missing in the first message");
+    if (!message.has_spec())
+      return absl::InvalidArgumentError("spec: missing in the first message");
     absl::StatusOr<JobSpec> spec = ToCore(message.spec(), limits_);
     if (!spec.ok()) return spec.status();
-    if (message.request_id().size() > limits_.name_bytes || message.owner().size() > limits_.name_bytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("request_id, owner: longer than the limit of ", limits_.name_bytes, " bytes"));
+    if (message.request_id().size() > limits_.name_bytes ||
+        message.owner().size() > limits_.name_bytes) {
+      return absl::InvalidArgumentError(absl::StrCat("request_id, owner: longer than the limit of ",
+                                                     limits_.name_bytes, " bytes"));
     }
     spec_ = *std::move(spec);
     spec_.request_id = message.request_id();
@@ -52,20 +55,21 @@ absl::Status SubmitCall::TakeInputs(v1::SubmitRequest& message) {
   if (wire_spec_.has_array()) return absl::InvalidArgumentError("inputs: an array job has none");
   const std::uint64_t count = message.input_count();
   if (count > loop_.core().options().max_tasks_per_job - input_count_) {
-    return absl::InvalidArgumentError(absl::StrCat("inputs: more than the limit of ",
-                                                   loop_.core().options().max_tasks_per_job));
+    return absl::InvalidArgumentError(
+        absl::StrCat("inputs: more than the limit of ", loop_.core().options().max_tasks_per_job));
   }
   absl::StatusOr<PackedBytes> values = wire::FromWire(std::move(*message.mutable_inputs()), count);
   if (!values.ok()) return values.status();
   for (std::uint64_t i = 0; values->uniform_size() == 0 && i < count; ++i) {
     if ((*values)[i].size() <= limits_.argument_bytes) continue;
-    return absl::InvalidArgumentError(absl::StrCat("inputs: value ", input_count_ + i, " has ",
-                                                   (*values)[i].size(), " bytes, over the limit of ",
-                                                   limits_.argument_bytes));
+    return absl::InvalidArgumentError(
+        absl::StrCat("inputs: value ", input_count_ + i, " has ", (*values)[i].size(),
+                     " bytes, over the limit of ", limits_.argument_bytes));
   }
   if (values->uniform_size() > limits_.argument_bytes) {
     return absl::InvalidArgumentError(absl::StrCat("inputs: a value has ", values->uniform_size(),
-                                                   " bytes, over the limit of ", limits_.argument_bytes));
+                                                   " bytes, over the limit of ",
+                                                   limits_.argument_bytes));
   }
   if (input_set_.is_none()) input_set_ = loop_.NewInputSet();
   const TaskIndex first = input_count_;

@@ -1,5 +1,6 @@
-// One Jobs.Submit under way: inputs are staged in the store as they come, and the job exists when the
-// message that says it is complete has come. A client that vanishes before that leaves nothing. Loop thread.
+// One Jobs.Submit under way: inputs are staged in the store as they come, and the job exists when
+// the message that says it is complete has come. A client that vanishes before that leaves nothing.
+// Loop thread.
 #pragma once
 
 #include <memory>

@@ -433,20 +433,6 @@ TEST_P(StoreContractTest, WhatIsNoOutcomeIsRefused) {
   }
 }
 
-TEST_P(StoreContractTest, EveryReaderSeesWhatWasCommittedBefore) {
-  Commit(Job(1));
-  auto other = *subject_->store().NewReader();
-  for (TaskIndex task = 0; task < 50; ++task) {
-    Commit(Ended(1, task, 1));
-    for (StoreReader* reader : {reader_.get(), other.get()}) {
-      const auto page = reader->ReadOutcomes({.job = JobId(1), .in_order = true, .cursor = task});
-      ASSERT_TRUE(page.ok());
-      ASSERT_EQ(page->entries.size(), 1u) << task;
-      ASSERT_EQ(page->next_cursor, task + 1);
-    }
-  }
-}
-
 // Runs of random lengths in random order, read in both orders while they come, against a plain
 // list.
 TEST_P(StoreContractTest, RandomRunsAreReadOnceEachInBothOrders) {

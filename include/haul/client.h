@@ -1,5 +1,5 @@
-// The client of a Haul coordinator: submits jobs, follows them, fetches what they wrote, and asks about the
-// cluster. Standard C++20 only; no gRPC or protobuf type appears here.
+// The client of a Haul coordinator: submits jobs, follows them, fetches what they wrote, and asks
+// about the cluster. Standard C++20 only; no gRPC or protobuf type appears here.
 //
 //   haul::client::Result<std::unique_ptr<haul::Client>> client = haul::Client::Connect();
 //   if (!client.ok()) { … client.status().message() … }
@@ -8,8 +8,8 @@
 //   haul::client::ListSource inputs({"a", "b"});
 //   haul::client::Result<haul::client::Submitted> job = (*client)->Submit(spec, inputs);
 //
-// Calls block. A Client may be used from any number of threads at once; everything else is a plain value.
-// All times are microseconds since the Unix epoch (UTC), 0 where something has not happened.
+// Calls block. A Client may be used from any number of threads at once; everything else is a plain
+// value. All times are microseconds since the Unix epoch (UTC), 0 where something has not happened.
 #pragma once
 
 #include <chrono>
@@ -57,8 +57,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}                // NOLINT(google-explicit-constructor)
-  Result(Status status) : value_(std::move(status)) {}         // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)) {}         // NOLINT(google-explicit-constructor)
+  Result(Status status) : value_(std::move(status)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return value_.index() == 0; }
   Status status() const { return ok() ? Status() : std::get<1>(value_); }
@@ -99,14 +99,14 @@ class JobRef {
   Ref ref_;
 };
 
-// A program with arguments, started without a shell. Arguments, values of the environment, the directory
-// and the stdin file may hold the placeholders {} {.} {/} {//} {/.} {#} {index} {1} {2} …
+// A program with arguments, started without a shell. Arguments, values of the environment, the
+// directory and the stdin file may hold the placeholders {} {.} {/} {//} {/.} {#} {index} {1} {2} …
 struct Command {
   std::vector<std::string> arguments;  // the program first; bytes
   std::vector<std::pair<std::string, std::string>> environment;
-  std::string directory;               // absolute, on the worker
-  bool temporary_directory = false;    // a fresh one for each task instead; `directory` is empty
-  std::string stdin_file;              // on the worker; empty: /dev/null
+  std::string directory;             // absolute, on the worker
+  bool temporary_directory = false;  // a fresh one for each task instead; `directory` is empty
+  std::string stdin_file;            // on the worker; empty: /dev/null
 };
 
 struct FunctionCall {
@@ -131,11 +131,11 @@ struct JobSpec {
   std::uint32_t cpus_milli = 1000;  // a task's request; 1000 is one cpu
   std::uint64_t timeout_ms = 0;     // of one attempt; 0: none
   std::uint32_t max_attempts = 1;
-  bool volatile_job = false;        // never touches the disk
+  bool volatile_job = false;  // never touches the disk
 };
 
-// Where input values come from. For commands a value is that of its sources, in order, separated by a zero
-// byte; for functions it is the encoded arguments. Called by one thread, during Submit.
+// Where input values come from. For commands a value is that of its sources, in order, separated by
+// a zero byte; for functions it is the encoded arguments. Called by one thread, during Submit.
 class InputSource {
  public:
   virtual ~InputSource() = default;
@@ -192,7 +192,7 @@ struct JobStatus {
   std::uint64_t lost = 0;
   std::uint64_t assigned = 0;  // with a worker, running or in its backlog
   std::uint64_t ready = 0;
-  std::uint64_t retried = 0;   // attempts charged beyond the first
+  std::uint64_t retried = 0;  // attempts charged beyond the first
   std::int64_t accepted_unix_us = 0;
   std::int64_t ended_unix_us = 0;
   std::string waiting_reason;  // why what is ready does not run, where it does not
@@ -226,8 +226,8 @@ std::string_view Name(FailureCause cause);  // "exit_code", …; "" for kNone
 class Values {
  public:
   Values() = default;
-  // Every value has `uniform_size` bytes, or value i ends at end_offsets[i]. False when that does not
-  // describe `count` values within `data`.
+  // Every value has `uniform_size` bytes, or value i ends at end_offsets[i]. False when that does
+  // not describe `count` values within `data`.
   static bool FromParts(std::uint64_t count, std::uint32_t uniform_size,
                         std::vector<std::uint32_t> end_offsets, std::string data, Values* out);
   // i less than the number of tasks; an empty value where there are none.
@@ -239,19 +239,20 @@ class Values {
   std::string data_;
 };
 
-// Consecutive tasks that ended alike. Commands, and functions with `detail`, have one for each task.
+// Consecutive tasks that ended alike. Commands, and functions with `detail`, have one for each
+// task.
 struct Outcome {
   std::uint64_t first = 0;
   std::uint64_t count = 1;
   TaskState state = TaskState::kSucceeded;
   FailureCause cause = FailureCause::kNone;
-  std::int32_t code = 0;     // exit code, signal, or errno of a failed start
+  std::int32_t code = 0;  // exit code, signal, or errno of a failed start
   std::string message;
   Values results;            // a function's result, or what the command wrote to stdout
   std::string error_output;  // what the command wrote to stderr
-  std::string output_file;   // set where the result is large: it is fetched with FetchOutput instead
+  std::string output_file;  // set where the result is large: it is fetched with FetchOutput instead
   std::uint64_t output_bytes = 0;
-  std::string error_file;    // likewise for stderr
+  std::string error_file;  // likewise for stderr
   std::uint64_t error_bytes = 0;
   std::int64_t queued_unix_us = 0;
   std::int64_t started_unix_us = 0;   // of the first of them
@@ -270,14 +271,14 @@ struct Outcome {
 };
 
 struct FollowOptions {
-  bool follow = true;          // until the job has ended; otherwise only what there is
-  bool in_order = false;       // by task index; otherwise in order of completion
-  bool with_payload = true;    // results and outputs, not only how each task ended
-  std::uint64_t first = 0;     // only outcomes that touch [first, first + count);
-  std::uint64_t count = 0;     // 0: all
+  bool follow = true;        // until the job has ended; otherwise only what there is
+  bool in_order = false;     // by task index; otherwise in order of completion
+  bool with_payload = true;  // results and outputs, not only how each task ended
+  std::uint64_t first = 0;   // only outcomes that touch [first, first + count);
+  std::uint64_t count = 0;   // 0: all
   bool unsuccessful_only = false;
-  bool status_only = false;    // no outcomes, only the job's status as it changes
-  std::uint64_t cursor = 0;    // of an earlier update; 0: from the start
+  bool status_only = false;  // no outcomes, only the job's status as it changes
+  std::uint64_t cursor = 0;  // of an earlier update; 0: from the start
   // Told when the connection is lost and Follow goes on trying.
   std::function<void(const Status& why)> on_connection_lost;
 };
@@ -347,18 +348,19 @@ struct CoordinatorInfo {
 // ---------------------------------------------------------------- the client
 
 struct ConnectOptions {
-  // Empty: from the environment, the configuration file, or the default data directory, as the program
-  // `haul` does.
+  // Empty: from the environment, the configuration file, or the default data directory, as the
+  // program `haul` does.
   std::string coordinator;  // "host:port"
   std::string data_dir;
   std::string token_file;
-  std::string token;        // itself; then no file is read
+  std::string token;                                   // itself; then no file is read
   std::chrono::milliseconds timeout{5000};             // of Connect
   std::chrono::milliseconds reconnect_timeout{60000};  // see Client
 };
 
-// Where the connection is lost, Submit (of a source that can be rewound), Follow, Wait and FetchOutput try
-// again for `reconnect_timeout` before they give up with kUnreachable; the other calls fail at once.
+// Where the connection is lost, Submit (of a source that can be rewound), Follow, Wait and
+// FetchOutput try again for `reconnect_timeout` before they give up with kUnreachable; the other
+// calls fail at once.
 class Client {
  public:
   // kUnreachable: nobody answers within the timeout. kRefused: the token is wrong or missing.
@@ -367,13 +369,14 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // Returns when the job is durable (with volatile_job: accepted). Memory use does not grow with the
-  // inputs. Each submit carries a request id, random unless one is given (1 to 256 bytes): a repeat with
-  // the same id gives the first one's job. So a submit whose connection broke can be repeated
-  // safely, and this does so where `inputs` can be rewound; where not, kUnreachable says that the job may
-  // or may not have been accepted.
+  // Returns when the job is durable (with volatile_job: accepted). Memory use does not grow with
+  // the inputs. Each submit carries a request id, random unless one is given (1 to 256 bytes): a
+  // repeat with the same id gives the first one's job. So a submit whose connection broke can be
+  // repeated safely, and this does so where `inputs` can be rewound; where not, kUnreachable says
+  // that the job may or may not have been accepted.
   Result<Submitted> Submit(const JobSpec& spec, InputSource& inputs, std::string request_id = "");
-  // For jobs with an array, or with one task: the command as it is, or the function without arguments.
+  // For jobs with an array, or with one task: the command as it is, or the function without
+  // arguments.
   Result<Submitted> Submit(const JobSpec& spec, std::string request_id = "");
 
   Result<JobStatus> GetJob(const JobRef& job);
@@ -388,9 +391,9 @@ class Client {
   Result<JobStatus> Wait(const JobRef& job,
                          std::optional<std::chrono::milliseconds> timeout = std::nullopt,
                          std::stop_token stop = {});
-  // Calls `on_update`, on this thread, with outcomes as they become durable, each exactly once. It ends
-  // when the job has ended and everything was delivered; with kStopped after `on_update` returned false or
-  // when `stop` was requested.
+  // Calls `on_update`, on this thread, with outcomes as they become durable, each exactly once. It
+  // ends when the job has ended and everything was delivered; with kStopped after `on_update`
+  // returned false or when `stop` was requested.
   Status Follow(const JobRef& job, const FollowOptions& options,
                 const std::function<bool(FollowUpdate& update)>& on_update,
                 std::stop_token stop = {});

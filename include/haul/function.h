@@ -45,60 +45,7 @@
 #include <utility>
 #include <vector>
 
-// ---------------------------------------------------------------------------------------------------------
-// The C interface: what a library exports, in whatever language it is written.
-//
-// A library exports `const haul_library* haul_library_v1(void)`, which is called once, after
-// loading. All of it must stay as it is while the library is loaded. The version changes when an
-// older host could not use the table; a struct may grow at its end, which its size tells.
-extern "C" {
-
-#define HAUL_INTERFACE_VERSION 1u
-
-// What a function may ask of its host, from the thread that runs the task and until it returns.
-// `task` is haul_call::task.
-typedef struct haul_host {
-  uint64_t struct_size;
-  // Adds to the result's bytes. What is over the host's limit is dropped, and the task fails.
-  void (*append_result)(void* task, const void* data, uint64_t size);
-  // The task's message; it fails if `invoke` then returns non-zero. The last call counts.
-  void (*set_error)(void* task, const char* message, uint64_t size);
-  int32_t (*stop_requested)(void* task);
-  // Has on_stop(argument) called once, from some thread, when the task is asked to stop: at once if
-  // it was already. A null on_stop takes that back, and returns when no call of it is under way.
-  // Whoever watches takes it back before `invoke` returns.
-  void (*watch_stop)(void* task, void (*on_stop)(void* argument), void* argument);
-} haul_host;
-
-typedef struct haul_call {
-  uint64_t struct_size;
-  uint64_t job_id;
-  uint64_t task_index;
-  uint64_t fencing_token;
-  const void* arguments;
-  uint64_t argument_bytes;
-  uint32_t attempt;  // from 1
-  uint32_t reserved;
-  const haul_host* host;
-  void* task;
-} haul_call;
-
-typedef struct haul_function {
-  const char* name;       // printable UTF-8, 1 to 256 bytes
-  const char* signature;  // such as "u64(u64,u64)", printable ASCII, at most 1,024 bytes
-  const void* target;     // handed to `invoke`
-  // 0: it succeeded. Nothing may be thrown through it. Called from many threads at once.
-  int32_t (*invoke)(const void* target, const haul_call* call);
-} haul_function;
-
-typedef struct haul_library {
-  uint32_t interface_version;  // HAUL_INTERFACE_VERSION
-  uint32_t function_size;      // sizeof(haul_function)
-  uint64_t function_count;
-  const haul_function* functions;
-} haul_library;
-
-}  // extern "C"
+#include "haul/library.h"
 
 namespace haul {
 

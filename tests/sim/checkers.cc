@@ -160,10 +160,9 @@ void Checkers::OnOutcomeFrom(const coordinator::OutcomeRecorded& record,
                            event.assignment.value(), "; the last is ",
                            history.last_released.value()));
     }
-    const bool started =
-        std::any_of(history.starts.begin(), history.starts.end(), [&](const Start& start) {
-          return start.assignment == event.assignment && !start.running;
-        });
+    const bool started = std::any_of(
+        history.starts.begin(), history.starts.end(),
+        [&](const Start& start) { return start.assignment == event.assignment && !start.running; });
     if (!started && record.status != TaskStatus::kCancelled) {
       Violate(absl::StrCat(NameOf(record.job, task), " ends as ",
                            std::string(TaskStatusName(record.status)),

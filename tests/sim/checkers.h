@@ -1,6 +1,6 @@
-// What really happened in the simulated world, and whether Haul's promises (docs/semantics.md) held. Knows
-// nothing of the coordinator's state: it sees what leaves the coordinator, what reaches the disk and what
-// the workers do. One thread.
+// What really happened in the simulated world, and whether Haul's promises (docs/semantics.md)
+// held. Knows nothing of the coordinator's state: it sees what leaves the coordinator, what reaches
+// the disk and what the workers do. One thread.
 #pragma once
 
 #include <cstdint>

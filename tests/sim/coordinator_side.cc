@@ -1,5 +1,5 @@
-// The coordinator's process as its loop will run it: events in, records to the store, effects out as soon
-// as what they rest on is committed and not before.
+// The coordinator's process as its loop will run it: events in, records to the store, effects out
+// as soon as what they rest on is committed and not before.
 #include <algorithm>
 #include <utility>
 
@@ -28,7 +28,8 @@ void Sim::StartCoordinator() {
   JobId last_job;
   WorkerId last_worker;
   for (const DurableRecord& record : store_.disk()) {
-    if (const auto* job = std::get_if<JobAccepted>(&record)) last_job = std::max(last_job, job->job);
+    if (const auto* job = std::get_if<JobAccepted>(&record))
+      last_job = std::max(last_job, job->job);
     if (const auto* joined = std::get_if<WorkerJoined>(&record)) {
       last_worker = std::max(last_worker, joined->worker);
     }
@@ -137,7 +138,8 @@ void Sim::TakeRecord(const StepResult::Durable& durable, const Event& event) {
   timeline_.Trace("record", record.index(), durable.is_volatile ? 1 : 0);
   if (const auto* joined = std::get_if<WorkerJoined>(&record)) {
     for (const auto& worker : workers_) {
-      if (worker->incarnation() == joined->incarnation) members_[joined->worker] = worker->process();
+      if (worker->incarnation() == joined->incarnation)
+        members_[joined->worker] = worker->process();
     }
   } else if (const auto* left = std::get_if<WorkerLeft>(&record)) {
     checkers_.OnLeftRecorded(members_.at(left->worker));
@@ -208,7 +210,9 @@ bool Sim::Answer(const Effect& effect) {
       }
       submission.job = accepted->job;
       break;
-    case Asked::What::kCancel: submission.cancelled = true; break;
+    case Asked::What::kCancel:
+      submission.cancelled = true;
+      break;
     case Asked::What::kForget:
       submission.forgotten = std::holds_alternative<AnswerJob>(effect.what);
       break;

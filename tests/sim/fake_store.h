@@ -1,5 +1,5 @@
-// A disk that commits late, and keeps only what was committed when the coordinator is killed. A commit in
-// flight at that moment came through or not, as a whole. One thread.
+// A disk that commits late, and keeps only what was committed when the coordinator is killed. A
+// commit in flight at that moment came through or not, as a whole. One thread.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,8 @@ namespace haul::sim {
 
 class FakeStore {
  public:
-  // `on_disk` is called for each record when it becomes durable, `on_commit` with the sequence up to
-  // which the coordinator then knows them to be. Both must outlive the store.
+  // `on_disk` is called for each record when it becomes durable, `on_commit` with the sequence up
+  // to which the coordinator then knows them to be. Both must outlive the store.
   FakeStore(Timeline& timeline, std::function<void(const coordinator::DurableRecord&)> on_disk,
             std::function<void(coordinator::RecordSequence)> on_commit)
       : timeline_(timeline), on_disk_(std::move(on_disk)), on_commit_(std::move(on_commit)) {}

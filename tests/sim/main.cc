@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
     for (const std::string& violation : result.violations) std::cout << "  " << violation << "\n";
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-  std::cout << seeds << " seeds in " << took.count() << " s, " << failed << " failed; " << all << "\n";
+  std::cout << seeds << " seeds in " << took.count() << " s, " << failed << " failed; " << all
+            << "\n";
   return failed == 0 ? 0 : 1;
 }

@@ -51,7 +51,8 @@ void ModelWorker::Disconnect() {
 void ModelWorker::Receive(const coordinator::Effect& message) {
   HeartbeatReceived();
   if (!welcomed_ && !std::holds_alternative<coordinator::SendWelcome>(message.what)) {
-    checkers_.Violate(absl::StrCat("process ", process().value(), " is sent something before its welcome"));
+    checkers_.Violate(
+        absl::StrCat("process ", process().value(), " is sent something before its welcome"));
   }
   std::visit([this](const auto& what) { On(what); }, message.what);
   StartWhatMay();
@@ -97,7 +98,8 @@ void ModelWorker::On(const coordinator::SendAssignment& message) {
   held.held.Add(message.tasks);
   held.pending.Add(message.tasks);
   if (!message.alone) width_[message.job] = message.width;
-  if (stopping_) return HandBack(message.id, held, IntervalSet(held.pending), HandBackReason::kLeaving);
+  if (stopping_)
+    return HandBack(message.id, held, IntervalSet(held.pending), HandBackReason::kLeaving);
   if (traits->not_at == options_.name) {
     HandBack(message.id, held, IntervalSet(held.pending), HandBackReason::kDirectoryMissing);
   }
@@ -131,8 +133,8 @@ void ModelWorker::On(const coordinator::SendCancel& message) {
   ReportSoon();
   // SIGTERM: most end soon, and some had ended anyway.
   for (const auto& [task, start] : held.running) {
-    timeline_.After(timeline_.Between(0, 100'000),
-                    [this, id = message.id, task = task, start = start] { TaskEnds(id, task, start); });
+    timeline_.After(timeline_.Between(0, 100'000), [this, id = message.id, task = task,
+                                                    start = start] { TaskEnds(id, task, start); });
   }
 }
 
@@ -176,7 +178,8 @@ void ModelWorker::StartDraining() {
 }
 
 void ModelWorker::LeaveIfDone() {
-  if (!alive_ || !welcomed_ || !(departing_ || stopping_) || !held_.empty() || !owed_.empty()) return;
+  if (!alive_ || !welcomed_ || !(departing_ || stopping_) || !held_.empty() || !owed_.empty())
+    return;
   Send(coordinator::WorkerSaidGoodbye{session_});
   Die();
   wiring_.left();

@@ -1,6 +1,6 @@
-// A worker as the contract describes it (proto/haul/v1/session.proto), with tasks that only take time. It
-// trusts the widths it is given and has no limit of its own, so what it runs shows what the coordinator
-// allowed. One thread; the world (sim.h) carries its messages and decides its fate.
+// A worker as the contract describes it (proto/haul/v1/session.proto), with tasks that only take
+// time. It trusts the widths it is given and has no limit of its own, so what it runs shows what
+// the coordinator allowed. One thread; the world (sim.h) carries its messages and decides its fate.
 #pragma once
 
 #include <cstdint>
@@ -69,8 +69,8 @@ class ModelWorker {
     JobId job;
     std::uint32_t width = 1;
     bool alone = false;
-    IntervalSet held;     // no durable outcome, not handed back
-    IntervalSet pending;  // of these, not started
+    IntervalSet held;                            // no durable outcome, not handed back
+    IntervalSet pending;                         // of these, not started
     std::map<TaskIndex, std::uint64_t> running;  // with the number of its start
     std::vector<coordinator::OutcomeHeader> unreported;
     bool cancelled = false;

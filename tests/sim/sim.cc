@@ -158,7 +158,8 @@ void Sim::StartWorker(std::size_t place) {
               if (places_[place] == nullptr) StartWorker(place);
             });
           }};
-  workers_.push_back(std::make_unique<ModelWorker>(timeline_, checkers_, std::move(options), std::move(wiring)));
+  workers_.push_back(
+      std::make_unique<ModelWorker>(timeline_, checkers_, std::move(options), std::move(wiring)));
   places_[place] = workers_.back().get();
   timeline_.Trace("worker starts", process.value(), place);
   ConnectLater(*workers_.back(), 100'000);
@@ -252,9 +253,10 @@ void Sim::KillWorker(std::size_t place) {
   if (worker.connected()) Break(worker.session());
   places_[place] = nullptr;
   if (timeline_.Chance(50)) {
-    timeline_.After(timeline_.Between(1'000, 1'000'000), [this, incarnation = worker.incarnation()] {
-      Deliver(coordinator::WorkerDeathReported{incarnation, "killed"});
-    });
+    timeline_.After(timeline_.Between(1'000, 1'000'000),
+                    [this, incarnation = worker.incarnation()] {
+                      Deliver(coordinator::WorkerDeathReported{incarnation, "killed"});
+                    });
   }
   timeline_.After(timeline_.Between(0, 6'000'000), [this, place] {
     if (places_[place] == nullptr) StartWorker(place);
@@ -341,7 +343,8 @@ void Sim::Fault() {
     case 2:
       wall_clock_offset_us_ += timeline_.Between(-3'600'000'000, 3'600'000'000);
       return;
-    default: return WorkerFault();
+    default:
+      return WorkerFault();
   }
 }
 
@@ -354,7 +357,8 @@ void Sim::WorkerFault() {
   });
   switch (timeline_.Below(9)) {
     case 0:
-    case 1: return KillWorker(place);
+    case 1:
+      return KillWorker(place);
     case 2:
     case 3:
     case 4:
@@ -364,7 +368,8 @@ void Sim::WorkerFault() {
       timeline_.Trace("worker falls silent", worker->process().value());
       silent_until_us_[worker->process()] = timeline_.now_us() + timeline_.Between(0, 3 * kLeaseUs);
       return;
-    case 6: return worker->Repeat();
+    case 6:
+      return worker->Repeat();
     case 7:
       if (timeline_.Chance(30)) worker->StartDraining();
       return;
@@ -372,7 +377,8 @@ void Sim::WorkerFault() {
       if (member == members_.end() || !running()) return;
       timeline_.Trace("worker is to end", worker->process().value());
       const coordinator::RequestId request(++last_request_);
-      if (timeline_.Chance(50)) return Deliver(coordinator::WorkerStopAsked{request, member->first});
+      if (timeline_.Chance(50))
+        return Deliver(coordinator::WorkerStopAsked{request, member->first});
       return Deliver(coordinator::WorkerDrainAsked{request, member->first});
   }
 }

@@ -1,10 +1,12 @@
-// A whole cluster in one thread and in simulated time: the coordinator's real core, a store that commits
-// late, connections that break, workers and clients that come and go. One seed, one history.
+// A whole cluster in one thread and in simulated time: the coordinator's real core, a store that
+// commits late, connections that break, workers and clients that come and go. One seed, one
+// history.
 //
-// First faults: the coordinator is killed at any step, stands still, its wall clock jumps; connections
-// break and messages in them are lost; workers die, are replaced, fall silent, return too late, repeat what
-// they said, are drained and stopped; clients repeat their submits. Then no more faults, until everything
-// has ended. The core's invariants are checked after every step, the promises by checkers.h.
+// First faults: the coordinator is killed at any step, stands still, its wall clock jumps;
+// connections break and messages in them are lost; workers die, are replaced, fall silent, return
+// too late, repeat what they said, are drained and stopped; clients repeat their submits. Then no
+// more faults, until everything has ended. The core's invariants are checked after every step, the
+// promises by checkers.h.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +29,7 @@
 namespace haul::sim {
 
 struct Figures {
-  std::uint64_t steps = 0;       // of the world
+  std::uint64_t steps = 0;  // of the world
   std::uint64_t core_steps = 0;
   std::uint64_t jobs = 0;
   std::uint64_t starts = 0;
@@ -36,7 +38,7 @@ struct Figures {
   std::uint64_t kills_while_adopting = 0;
   std::uint64_t worker_deaths = 0;
   std::uint64_t broken_connections = 0;
-  std::uint64_t adopted = 0;    // assignments
+  std::uint64_t adopted = 0;  // assignments
   std::uint64_t simulated_us = 0;
 
   Figures& operator+=(const Figures& other);
@@ -49,7 +51,8 @@ struct Result {
   Figures figures;
 };
 // `trace`, if any, gets what happens, line by line.
-Result RunSeed(std::uint64_t seed, PlantedBug bug = PlantedBug::kNone, std::ostream* trace = nullptr);
+Result RunSeed(std::uint64_t seed, PlantedBug bug = PlantedBug::kNone,
+               std::ostream* trace = nullptr);
 
 class Sim {
  public:
@@ -59,7 +62,7 @@ class Sim {
  private:
   struct Connection {
     ModelWorker* worker = nullptr;
-    std::int64_t last_up_us = 0;    // when the last message in it arrives: order is kept
+    std::int64_t last_up_us = 0;  // when the last message in it arrives: order is kept
     std::int64_t last_down_us = 0;
     bool broken = false;
   };

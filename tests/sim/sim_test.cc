@@ -1,5 +1,5 @@
-// Many seeds of the simulated cluster keep the promises; the same seed is the same history; and checkers
-// that could not fail would prove nothing.
+// Many seeds of the simulated cluster keep the promises; the same seed is the same history; and
+// checkers that could not fail would prove nothing.
 #include "tests/sim/sim.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
-// The simulation's clock, its source of chance and its trace. Whatever happens is an action at a time;
-// actions at the same time run in the order in which they were planned. The same seed gives the same
-// run, and so the same hash of the trace. One thread.
+// The simulation's clock, its source of chance and its trace. Whatever happens is an action at a
+// time; actions at the same time run in the order in which they were planned. The same seed gives
+// the same run, and so the same hash of the trace. One thread.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,8 @@ class Timeline {
   bool Chance(std::uint64_t percent) { return Below(100) < percent; }
 
   void Trace(const char* what, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0) {
-    for (const char* letter = what; *letter != '\0'; ++letter) Mix(static_cast<unsigned char>(*letter));
+    for (const char* letter = what; *letter != '\0'; ++letter)
+      Mix(static_cast<unsigned char>(*letter));
     for (const std::uint64_t number : {static_cast<std::uint64_t>(now_us_), a, b, c}) Mix(number);
     if (trace_ != nullptr) {
       *trace_ << now_us_ << " " << what << " " << a << " " << b << " " << c << "\n";

@@ -50,9 +50,14 @@ void Core::StopRunsOf(AssignmentId id, bool abandon) {
     run->second.stopping = true;
     run->second.stop_deadline_us = now_.monotonic_us + options_.stop_grace_us;
     switch (executor.phase) {
-      case ExecutorState::Phase::kStarting: End(executor_id, executor); break;
-      case ExecutorState::Phase::kReady: Emit(StopRun{executor_id, id}); break;
-      case ExecutorState::Phase::kEnding: break;
+      case ExecutorState::Phase::kStarting:
+        End(executor_id, executor);
+        break;
+      case ExecutorState::Phase::kReady:
+        Emit(StopRun{executor_id, id});
+        break;
+      case ExecutorState::Phase::kEnding:
+        break;
     }
   }
 }
@@ -87,8 +92,8 @@ void Core::Settle(AssignmentId id) {
   ForgetIfAnswered(id);
 }
 
-// A revoke takes from what waits here first, then from what executors have not started; it is answered
-// once, when no more can come.
+// A revoke takes from what waits here first, then from what executors have not started; it is
+// answered once, when no more can come.
 void Core::AnswerRevokes(AssignmentId id, HeldAssignment& assignment) {
   while (!assignment.revokes.empty()) {
     std::uint64_t& wanted = assignment.revokes.front();
@@ -142,8 +147,8 @@ void Core::Record(AssignmentId id, Outcome outcome) {
   Emit(RecordOutcome{id, std::move(outcome)});
 }
 
-void Core::RecordPending(AssignmentId id, HeldAssignment& assignment, TaskStatus status, Cause cause,
-                         const std::string& message) {
+void Core::RecordPending(AssignmentId id, HeldAssignment& assignment, TaskStatus status,
+                         Cause cause, const std::string& message) {
   const IntervalSet pending = std::exchange(assignment.pending, {});
   for (const TaskRange& tasks : pending.ranges()) {
     Outcome outcome;

@@ -80,9 +80,8 @@ void Core::On(const AssignmentReceived& event) {
     return;
   }
   if (it == state_.assignments.end()) {
-    const std::uint64_t most = event.kind == WorkKind::kCommand
-                                   ? capacity_milli_
-                                   : std::uint64_t{options_.threads} * 1000;
+    const std::uint64_t most =
+        event.kind == WorkKind::kCommand ? capacity_milli_ : std::uint64_t{options_.threads} * 1000;
     HeldAssignment assignment;
     assignment.job = event.job;
     assignment.kind = event.kind;

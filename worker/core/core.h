@@ -1,8 +1,9 @@
 // The worker's decisions: which assignments it holds, what may start now, and what is owed back.
 //
-// Pure: no I/O, no clock, no threads; the same events at the same times give the same effects. The shell
-// (worker/loop) owns it, carries out the effects in their order, and keeps the payloads: inputs and
-// outcomes pass beside the core. Each event is handled completely, so effects may be carried out at once.
+// Pure: no I/O, no clock, no threads; the same events at the same times give the same effects. The
+// shell (worker/loop) owns it, carries out the effects in their order, and keeps the payloads:
+// inputs and outcomes pass beside the core. Each event is handled completely, so effects may be
+// carried out at once.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +18,14 @@
 namespace haul::worker {
 
 struct CoreOptions {
-  std::uint32_t processes = 1;    // executors
-  std::uint32_t threads = 1;      // of each
-  bool serves_functions = false;  // otherwise no executor is started
-  std::size_t owed_byte_limit = 64u << 20;     // past it nothing new is started
-  std::uint64_t uploading_limit = 64;          // likewise, tasks with large outputs on their way
-  std::size_t message_byte_limit = 1u << 20;   // of outcomes in one message
-  std::int64_t stop_grace_us = 5'000'000;      // for functions that were asked to stop
-  std::int64_t backoff_min_us = 100'000;       // of executors that die before they are ready
+  std::uint32_t processes = 1;                // executors
+  std::uint32_t threads = 1;                  // of each
+  bool serves_functions = false;              // otherwise no executor is started
+  std::size_t owed_byte_limit = 64u << 20;    // past it nothing new is started
+  std::uint64_t uploading_limit = 64;         // likewise, tasks with large outputs on their way
+  std::size_t message_byte_limit = 1u << 20;  // of outcomes in one message
+  std::int64_t stop_grace_us = 5'000'000;     // for functions that were asked to stop
+  std::int64_t backoff_min_us = 100'000;      // of executors that die before they are ready
   std::int64_t backoff_max_us = 5'000'000;
 };
 
@@ -53,7 +54,8 @@ class Core {
   // Executors that are ready, of those that serve many tasks.
   std::size_t ready_executor_count() const;
 
-  // Ends the process where the state contradicts itself. For tests: its cost is that of the whole state.
+  // Ends the process where the state contradicts itself. For tests: its cost is that of the whole
+  // state.
   void CheckInvariants() const;
   const State& state() const { return state_; }
 
@@ -107,8 +109,8 @@ class Core {
   void StopRunOf(ExecutorId id, AssignmentId assignment, Run& run);
   bool CommandEnded(AssignmentId assignment, TaskIndex task);
   bool FunctionsEnded(ExecutorId executor, AssignmentId assignment, TaskRange tasks);
-  void ReportSuspect(const ExecutorDied& event, const ExecutorState& executor, const Suspect& suspect,
-                     Run& run);
+  void ReportSuspect(const ExecutorDied& event, const ExecutorState& executor,
+                     const Suspect& suspect, Run& run);
   std::vector<AssignmentId> TakeBackRuns(ExecutorState& executor);
   void BackOff(ExecutorSlot& slot);
   void SetReserved(ExecutorState& executor, Run& run, std::uint64_t reserved);

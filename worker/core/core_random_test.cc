@@ -1,6 +1,7 @@
-// A worker's core in a world that loses things: connections with what is under way on them, executors,
-// the coordinator's patience. Whatever happens, every task that was assigned is answered for exactly once:
-// by an outcome that became durable, by handing it back, or by the coordinator dropping its assignment.
+// A worker's core in a world that loses things: connections with what is under way on them,
+// executors, the coordinator's patience. Whatever happens, every task that was assigned is answered
+// for exactly once: by an outcome that became durable, by handing it back, or by the coordinator
+// dropping its assignment.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -71,16 +72,27 @@ class World {
 
   void Turn(bool faults) {
     switch (Below(10)) {
-      case 0: return faults ? Assign() : FinishSomething();
-      case 1: return ReadCoordinator();
-      case 2: return ReadWorker();
-      case 3: return connected_ ? WriteSlot() : Connect();
-      case 4: return faults ? Meddle() : FinishSomething();
-      case 5: return ReadExecutor();
-      case 6: return ReadExecutor();
-      case 7: return FinishSomething();
-      case 8: return FinishSomething();
-      default: ReapEnding(); return PassTime();
+      case 0:
+        return faults ? Assign() : FinishSomething();
+      case 1:
+        return ReadCoordinator();
+      case 2:
+        return ReadWorker();
+      case 3:
+        return connected_ ? WriteSlot() : Connect();
+      case 4:
+        return faults ? Meddle() : FinishSomething();
+      case 5:
+        return ReadExecutor();
+      case 6:
+        return ReadExecutor();
+      case 7:
+        return FinishSomething();
+      case 8:
+        return FinishSomething();
+      default:
+        ReapEnding();
+        return PassTime();
     }
   }
 
@@ -229,29 +241,31 @@ class World {
   // --- what runs ---
   void FinishSomething() {
     if (!commands_.empty() && Chance(50)) {
-      const auto it = std::next(commands_.begin(),
-                                static_cast<std::ptrdiff_t>(random_() % commands_.size()));
+      const auto it =
+          std::next(commands_.begin(), static_cast<std::ptrdiff_t>(random_() % commands_.size()));
       const Key key = *it;
       commands_.erase(it);
       if (Chance(5)) return Send(DirectoryMissing{key.first, key.second, ""});
       const bool large = Chance(10);
-      return Send(OutcomeArrived{.assignment = key.first,
-                                 .tasks = {key.second, 1},
-                                 .status = Chance(80) ? TaskStatus::kSucceeded : TaskStatus::kFailed,
-                                 .byte_count = 50,
-                                 .output_pending = large});
+      return Send(
+          OutcomeArrived{.assignment = key.first,
+                         .tasks = {key.second, 1},
+                         .status = Chance(80) ? TaskStatus::kSucceeded : TaskStatus::kFailed,
+                         .byte_count = 50,
+                         .output_pending = large});
     }
     if (!uploads_.empty()) {
       const Key key = *uploads_.begin();
       uploads_.erase(uploads_.begin());
-      return Send(OutputUploaded{.assignment = key.first, .tasks = {key.second, 1}, .byte_count = 50});
+      return Send(
+          OutputUploaded{.assignment = key.first, .tasks = {key.second, 1}, .byte_count = 50});
     }
   }
 
   void ReadExecutor() {
     if (executors_.empty()) return;
-    const auto it = std::next(executors_.begin(),
-                              static_cast<std::ptrdiff_t>(random_() % executors_.size()));
+    const auto it =
+        std::next(executors_.begin(), static_cast<std::ptrdiff_t>(random_() % executors_.size()));
     FakeExecutor& executor = it->second;
     if (!executor.ready) {
       executor.ready = true;
@@ -287,8 +301,8 @@ class World {
 
   void KillExecutor() {
     if (executors_.empty()) return;
-    const auto it = std::next(executors_.begin(),
-                              static_cast<std::ptrdiff_t>(random_() % executors_.size()));
+    const auto it =
+        std::next(executors_.begin(), static_cast<std::ptrdiff_t>(random_() % executors_.size()));
     Died(it->first);
   }
 
@@ -371,7 +385,6 @@ class World {
   }
   void Do(const SayDraining&, const Event&) {}
   void Do(const Leave&, const Event&) { left_ = true; }
-
 
   std::mt19937 random_;
   CoreOptions options_;

@@ -425,9 +425,8 @@ TEST_F(CoreTest, ATaskWhoseTimeWasUpFailsAndWhatRanBesideItRunsAgain) {
   WelcomeForFunctions();
   worker().Send(Functions(kFirst, kJob, {0, 4}, 2));
   ExpectRun({0, 4}, 2);
-  worker().Send(ExecutorDied{.executor = kExecutor,
-                             .suspects = {{kFirst, 0, true, true}, {kFirst, 1}},
-                             .message = {}});
+  worker().Send(ExecutorDied{
+      .executor = kExecutor, .suspects = {{kFirst, 0, true, true}, {kFirst, 1}}, .message = {}});
   const Outcome culprit = worker().Take<RecordOutcome>().outcome;
   EXPECT_EQ(culprit.status, TaskStatus::kFailed);
   EXPECT_EQ(culprit.cause, Cause::kTimeout);
@@ -466,10 +465,8 @@ TEST_F(CoreTest, FunctionsThatDoNotStopAreKilledAndTheOthersRunAgain) {
   worker().now.monotonic_us = worker().core.NextDeadlineUs().value();
   worker().Send(TimePassed{});
   EXPECT_EQ(worker().Take<EndExecutor>().executor, kExecutor);
-  worker().Send(ExecutorDied{.executor = kExecutor,
-                             .suspects = {{kFirst, 0}, {kSecond, 0}},
-                             .code = 9,
-                             .message = {}});
+  worker().Send(ExecutorDied{
+      .executor = kExecutor, .suspects = {{kFirst, 0}, {kSecond, 0}}, .code = 9, .message = {}});
   worker().Take<StartExecutor>();
   const Outcome cancelled = worker().Take<RecordOutcome>().outcome;
   EXPECT_EQ(cancelled.tasks, (TaskRange{0, 1}));

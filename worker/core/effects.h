@@ -56,15 +56,16 @@ struct StopRun {
   AssignmentId assignment;
 };
 
-// The outcome that the event was about is owed from now on, behind the earlier ones of its assignment.
-// Without this effect it is dropped.
+// The outcome that the event was about is owed from now on, behind the earlier ones of its
+// assignment. Without this effect it is dropped.
 struct KeepOutcome {
   AssignmentId assignment;
   bool cancelled = false;  // report it as cancelled, by `by`
   std::string by;
 };
 // The outcome that the event was about is kept until its large outputs are with the coordinator.
-// OutputUploaded follows, unless the assignment is forgotten first. Without this effect it is dropped.
+// OutputUploaded follows, unless the assignment is forgotten first. Without this effect it is
+// dropped.
 struct UploadOutput {
   AssignmentId assignment;
   TaskRange tasks;
@@ -111,8 +112,9 @@ struct SayDraining {};
 // Say goodbye and end.
 struct Leave {};
 
-using Effect = std::variant<StartCommand, StopCommand, KillCommands, StartExecutor, EndExecutor, StartRun, ReclaimRun,
-                            StopRun, KeepOutcome, UploadOutput, RecordOutcome, SealBatch, SendBatch, ForgetBatches,
-                            VoidBatch, SendHandedBack, ForgetAssignment, SayDraining, Leave>;
+using Effect = std::variant<StartCommand, StopCommand, KillCommands, StartExecutor, EndExecutor,
+                            StartRun, ReclaimRun, StopRun, KeepOutcome, UploadOutput, RecordOutcome,
+                            SealBatch, SendBatch, ForgetBatches, VoidBatch, SendHandedBack,
+                            ForgetAssignment, SayDraining, Leave>;
 
 }  // namespace haul::worker

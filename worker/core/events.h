@@ -86,8 +86,8 @@ struct DirectoryMissing {
   TaskIndex task = 0;
   std::string message;
 };
-// An executor gives back what it had not started: the answer to ReclaimRun (an empty range: everything has
-// started), or after StopRun.
+// An executor gives back what it had not started: the answer to ReclaimRun (an empty range:
+// everything has started), or after StopRun.
 struct TasksReclaimed {
   ExecutorId executor;
   AssignmentId assignment;

@@ -6,7 +6,8 @@
 
 namespace haul::worker {
 
-void OwedOutcomes::Add(AssignmentId assignment, JobId job, TaskRange tasks, std::size_t byte_count) {
+void OwedOutcomes::Add(AssignmentId assignment, JobId job, TaskRange tasks,
+                       std::size_t byte_count) {
   Unsealed& unsealed = unsealed_[assignment];
   unsealed.job = job;
   unsealed.items.push_back({tasks, byte_count});

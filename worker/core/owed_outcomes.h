@@ -1,5 +1,5 @@
-// How tasks ended, from when they end until the coordinator says that it is durable. The payloads are
-// elsewhere; here are their order, sizes and batches. A plain value; not thread-safe.
+// How tasks ended, from when they end until the coordinator says that it is durable. The payloads
+// are elsewhere; here are their order, sizes and batches. A plain value; not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -34,10 +34,11 @@ class OwedOutcomes {
   bool HasUnsentBatch() const {
     return !batches_.empty() && batches_.rbegin()->first >= next_unsent_;
   }
-  // The sequences of sealed batches that the next message takes, in order, of `byte_limit` bytes in all
-  // but one at least; they count as sent.
+  // The sequences of sealed batches that the next message takes, in order, of `byte_limit` bytes in
+  // all but one at least; they count as sent.
   std::vector<std::uint64_t> TakeUnsent(std::size_t byte_limit, std::size_t* bytes_taken);
-  // Seals one batch of at most `byte_limit` bytes, but one outcome at least. Unsealed outcomes exist.
+  // Seals one batch of at most `byte_limit` bytes, but one outcome at least. Unsealed outcomes
+  // exist.
   Sealed Seal(std::size_t byte_limit);
   bool has_unsealed() const { return !unsealed_.empty(); }
 

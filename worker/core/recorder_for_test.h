@@ -1,5 +1,5 @@
-// Drives a core through a story: sends it events, takes the expected effects in their order, and fails on
-// any that nobody expected. Invariants are checked after every step.
+// Drives a core through a story: sends it events, takes the expected effects in their order, and
+// fails on any that nobody expected. Invariants are checked after every step.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// What may start now: highest priority first, then the oldest assignment; what does not fit keeps its
-// place, and nothing behind it overtakes.
+// What may start now: highest priority first, then the oldest assignment; what does not fit keeps
+// its place, and nothing behind it overtakes.
 #include <algorithm>
 #include <vector>
 
@@ -63,7 +63,8 @@ void Core::Schedule() {
 std::uint64_t Core::FreeSlots(const HeldAssignment& assignment) const {
   const HeldJob& job = state_.jobs.at(assignment.job);
   const std::uint64_t of_job = job.width - std::min(job.width, job.running);
-  const std::uint64_t free_milli = capacity_milli_ - std::min(capacity_milli_, state_.reserved_milli);
+  const std::uint64_t free_milli =
+      capacity_milli_ - std::min(capacity_milli_, state_.reserved_milli);
   return std::min(of_job, free_milli / assignment.cpus_milli);
 }
 
@@ -126,7 +127,8 @@ Core::Progress Core::StartRuns(AssignmentId id, HeldAssignment& assignment) {
     } else if (assignment.pending.empty()) {
       continue;
     }
-    const std::uint64_t free_milli = threads_milli - std::min(threads_milli, executor.reserved_milli);
+    const std::uint64_t free_milli =
+        threads_milli - std::min(threads_milli, executor.reserved_milli);
     candidates.push_back({executor_id, free_milli / assignment.cpus_milli});
   }
   std::stable_sort(candidates.begin(), candidates.end(),
@@ -142,9 +144,9 @@ Core::Progress Core::StartRuns(AssignmentId id, HeldAssignment& assignment) {
   return wants_room ? Progress::kNoRoom : Progress::kDone;
 }
 
-// Tasks for one executor, `extra` more of them at once than now. With one executor all there are; with
-// several guided chunks, whose size falls with what remains (guided self-scheduling, Polychronopoulos and
-// Kuck 1987), so that they end together.
+// Tasks for one executor, `extra` more of them at once than now. With one executor all there are;
+// with several guided chunks, whose size falls with what remains (guided self-scheduling,
+// Polychronopoulos and Kuck 1987), so that they end together.
 void Core::Give(ExecutorId executor_id, AssignmentId id, HeldAssignment& assignment,
                 std::uint64_t extra) {
   ExecutorState& executor = state_.executors.at(executor_id);
@@ -168,8 +170,12 @@ void Core::Give(ExecutorId executor_id, AssignmentId id, HeldAssignment& assignm
   run.width = width;
   bool told = false;
   while (chunk > 0 && !assignment.pending.empty()) {
-    StartRun start{executor_id,       id, assignment.job, assignment.pending.First(chunk),
-                   static_cast<std::uint32_t>(width), {}};
+    StartRun start{executor_id,
+                   id,
+                   assignment.job,
+                   assignment.pending.First(chunk),
+                   static_cast<std::uint32_t>(width),
+                   {}};
     chunk -= start.tasks.count;
     assignment.pending.Remove(start.tasks);
     run.unfinished.Add(start.tasks);
@@ -199,8 +205,8 @@ void Core::ReclaimAll() {
   }
 }
 
-// Something of `priority` waits for cpus: what is behind it and has not started comes back, so that what
-// ends next makes room.
+// Something of `priority` waits for cpus: what is behind it and has not started comes back, so that
+// what ends next makes room.
 void Core::MakeRoom(std::int32_t priority) {
   for (auto& [executor_id, executor] : state_.executors) {
     if (executor.phase != ExecutorState::Phase::kReady) continue;

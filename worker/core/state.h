@@ -56,8 +56,8 @@ struct Run {
   std::uint64_t width = 0;
   // At most so many of them run now. Follows min(width, unfinished), but falls only as tasks end.
   std::uint64_t reserved = 0;
-  bool reclaiming = false;   // an answer is due
-  bool may_give_back = true; // as far as is known, some have not started
+  bool reclaiming = false;    // an answer is due
+  bool may_give_back = true;  // as far as is known, some have not started
   bool abandoned = false;
   bool stopping = false;
   std::int64_t stop_deadline_us = 0;  // of a stopping one; then its executor is ended
@@ -75,9 +75,9 @@ struct ExecutorState {
 
 // A place for one of the executors that serve many tasks.
 struct ExecutorSlot {
-  ExecutorId executor;             // none while it waits for retry_at_us
+  ExecutorId executor;  // none while it waits for retry_at_us
   std::int64_t retry_at_us = 0;
-  std::int64_t backoff_us = 0;     // of the next retry; 0 after it was ready
+  std::int64_t backoff_us = 0;  // of the next retry; 0 after it was ready
 };
 
 // Highest priority first, then the oldest assignment.
@@ -95,7 +95,7 @@ struct State {
   absl::btree_map<CommandKey, RunningCommand> commands;
   absl::btree_map<ExecutorId, ExecutorState> executors;
   std::vector<ExecutorSlot> slots;
-  ExecutorSlot alone_restart;  // its backoff only
+  ExecutorSlot alone_restart;                // its backoff only
   absl::btree_set<ScheduleKey> schedulable;  // assignments of which something may start
   OwedOutcomes owed;
 

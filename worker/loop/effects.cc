@@ -17,9 +17,12 @@ namespace {
 
 v1::HandedBack::Reason ToWire(HandBackReason reason) {
   switch (reason) {
-    case HandBackReason::kRevoked: return v1::HandedBack::REASON_REVOKED;
-    case HandBackReason::kDirectoryMissing: return v1::HandedBack::REASON_DIRECTORY_MISSING;
-    case HandBackReason::kLeaving: return v1::HandedBack::REASON_LEAVING;
+    case HandBackReason::kRevoked:
+      return v1::HandedBack::REASON_REVOKED;
+    case HandBackReason::kDirectoryMissing:
+      return v1::HandedBack::REASON_DIRECTORY_MISSING;
+    case HandBackReason::kLeaving:
+      return v1::HandedBack::REASON_LEAVING;
   }
   HAUL_CHECK(false);
 }
@@ -38,7 +41,8 @@ void WorkerLoop::Do(const StartCommand& effect) {
     outcome.message = std::string(job.command.status().message());
     outcome.attempt = effect.attempt;
     outcome.assignment = effect.assignment;
-    return OnCommandEnded({.job = effect.job, .outcome = std::move(outcome), .output_path = {}, .error_path = {}});
+    return OnCommandEnded(
+        {.job = effect.job, .outcome = std::move(outcome), .output_path = {}, .error_path = {}});
   }
   exec::CommandTask task{.assignment = effect.assignment,
                          .job = effect.job,
@@ -150,8 +154,8 @@ void WorkerLoop::Do(const UploadOutput& effect) {
   awaited_[id].outcome = std::move(staged.outcome);
 }
 
-// Puts a function's large result into a file, as a command's is, so that what waits for the coordinator takes
-// no memory. Otherwise the task has failed.
+// Puts a function's large result into a file, as a command's is, so that what waits for the
+// coordinator takes no memory. Otherwise the task has failed.
 bool WorkerLoop::SpoolResult(StagedOutcome& staged) {
   Outcome& outcome = staged.outcome;
   const PackedBytes result = std::exchange(outcome.results, {});
@@ -159,7 +163,8 @@ bool WorkerLoop::SpoolResult(StagedOutcome& staged) {
   std::FILE* file = std::fopen(staged.output_path.c_str(), "wbe");
   bool written = file != nullptr;
   if (written) {
-    written = std::fwrite(result.data().data(), 1, result.byte_count(), file) == result.byte_count();
+    written =
+        std::fwrite(result.data().data(), 1, result.byte_count(), file) == result.byte_count();
     written = std::fclose(file) == 0 && written;
   }
   if (written) {
@@ -175,20 +180,22 @@ bool WorkerLoop::SpoolResult(StagedOutcome& staged) {
   return false;
 }
 
-void WorkerLoop::StartUpload(std::uint64_t outcome_id, const StagedOutcome& staged, bool error_output) {
+void WorkerLoop::StartUpload(std::uint64_t outcome_id, const StagedOutcome& staged,
+                             bool error_output) {
   AwaitedOutcome& awaited = awaited_.at(outcome_id);
   const std::uint64_t id = ++last_id_;
   uploads_[id] = {outcome_id, error_output};
   ++awaited.uploads;
   const std::string& path = error_output ? staged.error_path : staged.output_path;
   awaited.paths.push_back(path);
-  session_.Upload({.id = id,
-                   .job_id = staged.job.value(),
-                   .assignment_id = awaited.assignment.value(),
-                   .task = staged.outcome.tasks.first,
-                   .error_output = error_output,
-                   .total_bytes = error_output ? staged.outcome.error_bytes : staged.outcome.output_bytes,
-                   .path = path});
+  session_.Upload(
+      {.id = id,
+       .job_id = staged.job.value(),
+       .assignment_id = awaited.assignment.value(),
+       .task = staged.outcome.tasks.first,
+       .error_output = error_output,
+       .total_bytes = error_output ? staged.outcome.error_bytes : staged.outcome.output_bytes,
+       .path = path});
 }
 
 void WorkerLoop::Do(const RecordOutcome& effect) {

@@ -1,7 +1,7 @@
 // What the worker's loop needs of executor processes.
 //
-// Everything is called on the loop thread, the listener's methods from within the reactor's turn and never
-// from within a method of the port.
+// Everything is called on the loop thread, the listener's methods from within the reactor's turn
+// and never from within a method of the port.
 #pragma once
 
 #include <sys/types.h>
@@ -24,8 +24,9 @@ class ExecutorListener {
   virtual void OnExecutorReady(ExecutorId id, const std::vector<v1::FunctionInfo>& functions) = 0;
   virtual void OnExecutorOutcome(ExecutorId id, AssignmentId assignment, Outcome outcome) = 0;
   virtual void OnExecutorReclaimed(ExecutorId id, AssignmentId assignment, TaskRange tasks) = 0;
-  // Once for each that was started, the last that is heard of it, also where it could not be started.
-  // One that never was ready says in its message why: mostly a library that could not be loaded.
+  // Once for each that was started, the last that is heard of it, also where it could not be
+  // started. One that never was ready says in its message why: mostly a library that could not be
+  // loaded.
   virtual void OnExecutorDied(ExecutorDied death) = 0;
 };
 

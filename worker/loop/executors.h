@@ -1,6 +1,7 @@
 // The executor processes of a worker, each under the id that the core gave it.
 //
-// Loop thread only; the reactor and the listener must outlive it. Ends what it started when destroyed.
+// Loop thread only; the reactor and the listener must outlive it. Ends what it started when
+// destroyed.
 #pragma once
 
 #include <memory>

@@ -46,7 +46,8 @@ absl::StatusOr<AssignmentReceived> Payloads::Add(v1::Assignment&& message) {
   } else if (known != jobs_.end()) {
     job = known->second.job;
   } else {
-    return absl::NotFoundError(absl::StrCat("spec: missing, and job ", job_id.value(), " is not known"));
+    return absl::NotFoundError(
+        absl::StrCat("spec: missing, and job ", job_id.value(), " is not known"));
   }
   if (!job->spec.has_command() && !job->spec.has_function()) {
     return absl::InvalidArgumentError("spec.work: neither a command nor a function");
@@ -79,9 +80,9 @@ absl::StatusOr<AssignmentReceived> Payloads::Add(v1::Assignment&& message) {
   if (is_new) ++job_entry.assignments;
   if (!job->spec.has_array()) {
     std::vector<InputChunk>& chunks = entry->second.inputs;
-    const auto after =
-        std::find_if(chunks.begin(), chunks.end(),
-                     [&](const InputChunk& chunk) { return chunk.tasks.first > tasks.first; });
+    const auto after = std::find_if(chunks.begin(), chunks.end(), [&](const InputChunk& chunk) {
+      return chunk.tasks.first > tasks.first;
+    });
     chunks.insert(after, {tasks, std::move(inputs)});
   }
   return event;
@@ -95,9 +96,9 @@ void Payloads::Forget(AssignmentId assignment, JobId job) {
   if (idle_jobs_.size() <= kIdleJobs) return;
   const auto oldest = jobs_.find(idle_jobs_.front());
   idle_jobs_.pop_front();
-  const bool idle_again_later = oldest != jobs_.end() &&
-                                std::find(idle_jobs_.begin(), idle_jobs_.end(), oldest->first) !=
-                                    idle_jobs_.end();
+  const bool idle_again_later =
+      oldest != jobs_.end() &&
+      std::find(idle_jobs_.begin(), idle_jobs_.end(), oldest->first) != idle_jobs_.end();
   if (oldest != jobs_.end() && oldest->second.assignments == 0 && !idle_again_later) {
     jobs_.erase(oldest);
   }
@@ -170,9 +171,9 @@ void Payloads::ForgetBatches(std::uint64_t through) {
 }
 
 bool MergeOutcomes(Outcome& into, Outcome& next) {
-  const bool alike = into.status == TaskStatus::kSucceeded && next.status == TaskStatus::kSucceeded &&
-                     into.attempt == next.attempt && into.pid == next.pid &&
-                     into.output_file.empty() && next.output_file.empty() &&
+  const bool alike = into.status == TaskStatus::kSucceeded &&
+                     next.status == TaskStatus::kSucceeded && into.attempt == next.attempt &&
+                     into.pid == next.pid && into.output_file.empty() && next.output_file.empty() &&
                      (into.results.count() == 0) == (next.results.count() == 0) &&
                      into.results.byte_count() + next.results.byte_count() <= kMergedResultBytes;
   if (!alike) return false;

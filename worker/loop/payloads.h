@@ -1,5 +1,5 @@
-// What the core does not see: what jobs are, the inputs of tasks that are held, and how tasks ended, from
-// the outcome until it is durable. Owned by the loop; not thread-safe.
+// What the core does not see: what jobs are, the inputs of tasks that are held, and how tasks
+// ended, from the outcome until it is durable. Owned by the loop; not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -36,11 +36,12 @@ struct InputChunk {
 
 class Payloads {
  public:
-  // Specifications of jobs of which nothing is held any more: the coordinator may still be sending an
-  // assignment without one, since it thought that something was.
+  // Specifications of jobs of which nothing is held any more: the coordinator may still be sending
+  // an assignment without one, since it thought that something was.
   static constexpr std::size_t kIdleJobs = 64;
 
-  // Takes the spec and the inputs in. InvalidArgument: malformed; NotFound: the job is not known here.
+  // Takes the spec and the inputs in. InvalidArgument: malformed; NotFound: the job is not known
+  // here.
   absl::StatusOr<AssignmentReceived> Add(v1::Assignment&& message);
   // Nothing of the assignment is held any more.
   void Forget(AssignmentId assignment, JobId job);

@@ -248,7 +248,8 @@ void WorkerLoop::OnExecutorOutcome(ExecutorId id, AssignmentId assignment, Outco
                        .tasks = outcome.tasks,
                        .status = outcome.status,
                        .byte_count = ByteCount(outcome)};
-  event.output_pending = outcome.tasks.count == 1 && outcome.results.byte_count() > kInlineResultBytes;
+  event.output_pending =
+      outcome.tasks.count == 1 && outcome.results.byte_count() > kInlineResultBytes;
   StagedOutcome staged{.outcome = std::move(outcome), .output_path = {}, .error_path = {}};
   staged.result_is_large = event.output_pending;
   Step(std::move(event), std::move(staged));

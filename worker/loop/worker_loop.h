@@ -1,8 +1,9 @@
-// The one thread of a worker that decides: it owns the core, turns what the command runner, the executors
-// and the session tell into events, and carries out the effects. Payloads stay here, beside the core.
+// The one thread of a worker that decides: it owns the core, turns what the command runner, the
+// executors and the session tell into events, and carries out the effects. Payloads stay here,
+// beside the core.
 //
-// Construction, Run() and the listeners' methods are all on one thread, which also owns the reactor.
-// Reactor, session and executors must outlive it.
+// Construction, Run() and the listeners' methods are all on one thread, which also owns the
+// reactor. Reactor, session and executors must outlive it.
 #pragma once
 
 #include <cstdint>
@@ -36,9 +37,9 @@ struct LoopOptions {
 // How a worker ended.
 struct WorkerEnd {
   enum class Why : std::uint8_t {
-    kLeft,            // drained or stopped, and said goodbye where it could
-    kRefused,         // by the coordinator
-    kNoExecutors,     // they do not start: mostly a library of functions that cannot be loaded
+    kLeft,         // drained or stopped, and said goodbye where it could
+    kRefused,      // by the coordinator
+    kNoExecutors,  // they do not start: mostly a library of functions that cannot be loaded
   };
   Why why = Why::kLeft;
   std::string message;

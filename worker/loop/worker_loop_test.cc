@@ -104,7 +104,8 @@ class WorkerLoopTest : public testing::Test {
     loop = *std::move(created);
   }
 
-  // Runs the loop, and in each of its turns looks whether `done` holds; then lets it leave by Stop().
+  // Runs the loop, and in each of its turns looks whether `done` holds; then lets it leave by
+  // Stop().
   WorkerEnd RunUntil(const std::function<bool()>& done) {
     const std::int64_t limit_us = ReadClocks().monotonic_us + kPatienceUs;
     bool stopped = false;
@@ -132,8 +133,7 @@ class WorkerLoopTest : public testing::Test {
     });
   }
   void Tell(v1::CoordinatorMessage message) {
-    When([this] { return session.connected; },
-         [this, message] { session.Tell(message); });
+    When([this] { return session.connected; }, [this, message] { session.Tell(message); });
   }
 
   v1::Assignment& AddCommands(v1::CoordinatorMessage& message, std::vector<std::string> arguments,
@@ -150,7 +150,8 @@ class WorkerLoopTest : public testing::Test {
     assignment.mutable_spec()->mutable_function()->set_name(name);
     return assignment;
   }
-  v1::Assignment& AddWork(v1::CoordinatorMessage& message, std::uint64_t first, std::uint64_t count) {
+  v1::Assignment& AddWork(v1::CoordinatorMessage& message, std::uint64_t first,
+                          std::uint64_t count) {
     v1::Assignment& assignment = *message.add_assignments();
     assignment.set_assignment_id((std::uint64_t{1} << 40) + ++last_assignment_);
     assignment.set_job_id(7 + last_assignment_);

@@ -76,8 +76,8 @@ struct Shared {
   std::size_t inward_bytes ABSL_GUARDED_BY(mutex) = 0;
 };
 
-// One Attach stream. Its completions come on the pump thread, everything else on the loop thread; operations
-// start under the lock, by either.
+// One Attach stream. Its completions come on the pump thread, everything else on the loop thread;
+// operations start under the lock, by either.
 class AttachStream {
  public:
   AttachStream(Shared& shared, const v1::WorkerMessage& hello) : shared_(shared) {
@@ -283,7 +283,8 @@ class UploadCall {
     shared.wake();
   }
 
-  // Empty data: there is no more. Runs on the pump thread: the file was just written, so it is in memory.
+  // Empty data: there is no more. Runs on the pump thread: the file was just written, so it is in
+  // memory.
   bool ReadPiece(v1::UploadRequest& request) {
     if (first_) {
       request.set_job_id(job_.job_id);
@@ -328,8 +329,8 @@ class UploadCall {
 
 }  // namespace
 
-// Calls live until their last completion was taken: a finished stream until the next one opens, an upload
-// until Take() has given its end.
+// Calls live until their last completion was taken: a finished stream until the next one opens, an
+// upload until Take() has given its end.
 class Link::Impl {
  public:
   Impl(const std::string& address, std::string token, std::function<void()> wake)

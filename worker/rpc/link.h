@@ -1,9 +1,10 @@
-// The wire to the coordinator: one Attach stream at a time and a few uploads, run by a pump thread of its
-// own, which polls the gRPC completion queue and hands over whole messages (ADR 0001).
+// The wire to the coordinator: one Attach stream at a time and a few uploads, run by a pump thread
+// of its own, which polls the gRPC completion queue and hands over whole messages (ADR 0001).
 //
 // Methods are called on the loop thread; `wake` is called on the pump thread when Take() would give
-// something. Bounds: one message of each direction under way, one behind the write, and kInwardMessages or
-// kInwardBytes not yet taken (then the next read waits). No gRPC type is in this header.
+// something. Bounds: one message of each direction under way, one behind the write, and
+// kInwardMessages or kInwardBytes not yet taken (then the next read waits). No gRPC type is in this
+// header.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +47,8 @@ class Link {
 
   // Opens a stream whose first message is `hello`. The one before must be over.
   void Open(const v1::WorkerMessage& hello);
-  // False while a message waits behind the one being written, or when there is no stream; News then says when
-  // it is worth another try.
+  // False while a message waits behind the one being written, or when there is no stream; News then
+  // says when it is worth another try.
   bool CanSend();
   void Send(v1::WorkerMessage message);
   // With the message that waits, or alone.

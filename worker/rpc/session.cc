@@ -66,8 +66,8 @@ void Session::BackOff() {
                                  : std::min(2 * backoff_us_, options_.backoff_max_us);
   // Between half of it and all of it, so that workers do not come back all at once.
   const std::int64_t half = backoff_us_ / 2;
-  const std::int64_t wait_us =
-      half + std::uniform_int_distribution<std::int64_t>(0, std::max<std::int64_t>(half, 1))(jitter_);
+  const std::int64_t wait_us = half + std::uniform_int_distribution<std::int64_t>(
+                                          0, std::max<std::int64_t>(half, 1))(jitter_);
   connect_timer_ = reactor_.AddTimer(NowUs() + wait_us, [this] { Connect(); });
 }
 
@@ -94,11 +94,13 @@ void Session::OnMessage(v1::CoordinatorMessage message) {
     phase_ = Phase::kWelcome;
     backoff_us_ = 0;
     complaints_ = 0;
-    lease_us_ = std::max<std::int64_t>(
-        static_cast<std::int64_t>(std::min<std::uint64_t>(message.welcome().lease_ms(), 86'400'000)),
-        1) * 1000;
+    lease_us_ = std::max<std::int64_t>(static_cast<std::int64_t>(std::min<std::uint64_t>(
+                                           message.welcome().lease_ms(), 86'400'000)),
+                                       1) *
+                1000;
     heartbeat_us_ = std::clamp<std::int64_t>(
-        static_cast<std::int64_t>(message.welcome().heartbeat_interval_ms()) * 1000, 10'000, lease_us_);
+        static_cast<std::int64_t>(message.welcome().heartbeat_interval_ms()) * 1000, 10'000,
+        lease_us_);
     spdlog::info("connected to {} as worker {}", options_.address, message.welcome().worker_id());
     Heartbeat();
     StartUploads();
@@ -149,7 +151,8 @@ void Session::Upload(UploadJob job) {
 }
 
 void Session::StartUploads() {
-  while (phase_ == Phase::kWelcome && running_uploads_ < kUploadsAtOnce && !waiting_uploads_.empty()) {
+  while (phase_ == Phase::kWelcome && running_uploads_ < kUploadsAtOnce &&
+         !waiting_uploads_.empty()) {
     const auto it = uploads_.find(waiting_uploads_.front());
     waiting_uploads_.pop_front();
     if (it == uploads_.end()) continue;

@@ -1,6 +1,6 @@
-// The worker's session with its coordinator: connects, says hello, keeps the heartbeat, notices silence,
-// and connects again with backoff and jitter. Also the uploads: a few at once, and again after a lost
-// connection.
+// The worker's session with its coordinator: connects, says hello, keeps the heartbeat, notices
+// silence, and connects again with backoff and jitter. Also the uploads: a few at once, and again
+// after a lost connection.
 //
 // Lives on the loop thread; the reactor must outlive it. What the coordinator refuses for good
 // (UNAUTHENTICATED, PERMISSION_DENIED, FAILED_PRECONDITION) is told to the listener and ends it.
