@@ -43,6 +43,17 @@ bool TakesTail(const CLI::App& app) {
   return false;
 }
 
+// What was expected and what was found, on one line.
+std::string DescribeUsageError(const CLI::App& app, const CLI::Error& error) {
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  if (unknown.empty()) return std::string(error.what()) + ": see haul --help";
+  std::string message = "\"" + unknown.front() + "\" is not understood: ";
+  if (app.got_subcommand("run") || app.got_subcommand("submit")) {
+    return message + "write the command after --, as in -- gzip {}";
+  }
+  return message + "see haul --help";
+}
+
 int Main(int argc, char** argv) {
   ExitOnInterrupt();
   Globals globals;
@@ -71,12 +82,8 @@ int Main(int argc, char** argv) {
     app.parse(words);
   } catch (const CLI::Success& help) {
     return app.exit(help);
-  } catch (const CLI::ExtrasError& error) {
-    return Fail(kExitUsage, app.got_subcommand("run") || app.got_subcommand("submit")
-                                ? std::string(error.what()) + ": write the command after --"
-                                : std::string(error.what()) + ": see haul --help");
   } catch (const CLI::Error& error) {
-    return Fail(kExitUsage, std::string(error.what()) + ": see haul --help");
+    return Fail(kExitUsage, DescribeUsageError(app, error));
   }
   if (!globals.tail.empty() && !TakesTail(app)) {
     return Fail(kExitUsage,

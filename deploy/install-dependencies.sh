@@ -12,7 +12,7 @@ packages=(
   protobuf-compiler protobuf-compiler-grpc
   # libraries
   libgrpc++-dev libprotobuf-dev libabsl-dev libspdlog-dev libsqlite3-dev libcli11-dev
-  nlohmann-json3-dev
+  nlohmann-json3-dev libssl-dev
   # to test
   libgtest-dev libgmock-dev libbenchmark-dev clang-format-14
 )

@@ -365,7 +365,7 @@ void Core::On(const WorkerConnected& event) {
   if (state_.FindWorker(id)->draining) Do(SendDrain{event.session}, last_sequence_);
   // Told to end already, on a connection that may have taken the word with it.
   if (state_.FindWorker(id)->departing) Do(SendDepart{event.session}, last_sequence_);
-  EndAdoptionIfDue();
+  EndAdoptionIfAllAreBack();
   DepartIfDrained(id);
 }
 
@@ -468,7 +468,7 @@ void Core::On(const SessionClosed& event) {
 void Core::On(const WorkerDeathReported& event) {
   const Worker* worker = state_.FindIncarnation(event.incarnation);
   if (worker != nullptr) Lose(worker->id, event.cause);
-  EndAdoptionIfDue();
+  EndAdoptionIfAllAreBack();
 }
 
 void Core::Lose(WorkerId id, const std::string& reason) {
@@ -531,9 +531,11 @@ void Core::On(const ServingStarted&) {
   for (const JobId id : unfinished) Settle(id);
 }
 
-void Core::EndAdoptionIfDue() {
-  if (!state_.adopting()) return;
-  if (!state_.awaited().empty() && now_.monotonic_us < adoption_deadline_us_) return;
+void Core::EndAdoptionIfAllAreBack() {
+  if (state_.adopting() && state_.awaited().empty()) EndAdoption();
+}
+
+void Core::EndAdoption() {
   const std::vector<WorkerId> gone(state_.awaited().begin(), state_.awaited().end());
   for (const WorkerId id : gone) Lose(id, "did not come back after the coordinator's restart");
   Note(AdoptionEnded{});
@@ -575,7 +577,9 @@ void Core::ExpireLeases() {
 
 void Core::On(const TimePassed&) {
   ExpireLeases();
-  EndAdoptionIfDue();
+  // Only here does its deadline count: it was set anew if this process stood still.
+  const bool due = now_.monotonic_us >= adoption_deadline_us_;
+  if (state_.adopting() && (due || state_.awaited().empty())) EndAdoption();
   CarryOut(Schedule(state_, options_.schedule, now_));
   Note(LanesFed{});
 }

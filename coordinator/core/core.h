@@ -109,7 +109,8 @@ class Core {
   void Lose(WorkerId worker, const std::string& reason);
   void DepartIfDrained(WorkerId worker);
   void ExpireLeases();
-  void EndAdoptionIfDue();
+  void EndAdoptionIfAllAreBack();
+  void EndAdoption();
   void CarryOut(const Plan& plan);
   void Carry(const Feed& feed);
 

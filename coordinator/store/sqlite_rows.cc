@@ -144,7 +144,7 @@ std::string_view WorkKindName(WorkKind kind) {
     case WorkKind::kFunction:
       return "function";
   }
-  HAUL_CHECK(!"a kind of work without a name");
+  HAUL_CHECK(false);  // a kind of work without a name
   return "";
 }
 
@@ -160,7 +160,7 @@ std::string_view JobStateName(JobState state) {
     case JobState::kRunning:
       break;
   }
-  HAUL_CHECK(!"a job that ended is not queued or running");
+  HAUL_CHECK(false);  // a job that ended is not queued or running
   return "";
 }
 

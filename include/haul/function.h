@@ -5,7 +5,8 @@
 //   inline constexpr haul::Function<std::uint64_t(std::uint64_t, std::uint64_t)> kCountPrimes{
 //       "count_primes.v1"};
 //   // primes.cc -> libprimes.so
-//   HAUL_SERVE(kCountPrimes, [](haul::Context& context, std::uint64_t low, std::uint64_t high) { …
+//   HAUL_SERVE(kCountPrimes, [](haul::Context& context, std::uint64_t low, std::uint64_t high) {
+//     …
 //   });
 //
 // Many threads call a served function at once. Whatever it throws is that task's failure, with its
@@ -14,10 +15,8 @@
 //
 // Bytes of a value (Codec<T>), and what the signature calls its type:
 //   bool             bool      one byte, 0 or 1
-//   integers         i8 … u64  two's complement, least significant byte first; by size and sign, so
-//   that
-//                              long and long long are both i64; char and its wide kin are no
-//                              integers here
+//   integers         i8 … u64  two's complement, least significant byte first; by size and sign,
+//                              so that long and long long are both i64; char is no integer here
 //   float, double    f32 f64   the IEEE 754 bits as u32, u64
 //   std::string      str       u32 n, then n bytes, whichever they are
 //   vector<byte>     bytes     u32 n, then n bytes
@@ -49,8 +48,7 @@
 
 namespace haul {
 
-// ---------------------------------------------------------------------------------------------------------
-// Values as bytes.
+// --- Values as bytes ---
 
 // Bytes that do not describe a value of the wanted type.
 class DecodeError : public std::runtime_error {
@@ -280,8 +278,7 @@ struct Codec<std::tuple<T...>> : internal::TupleCodec<std::tuple<T...>, T...> {}
 template <typename A, typename B>
 struct Codec<std::pair<A, B>> : internal::TupleCodec<std::pair<A, B>, A, B> {};
 
-// ---------------------------------------------------------------------------------------------------------
-// Functions.
+// --- Functions ---
 
 template <typename Signature>
 class Function;

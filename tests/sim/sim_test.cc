@@ -55,7 +55,8 @@ TEST_P(PlantedBugTest, IsFound) {
 
 INSTANTIATE_TEST_SUITE_P(
     Sim, PlantedBugTest,
-    ::testing::Values(Planted{PlantedBug::kEffectsBeforeCommit, "EffectsBeforeCommit", "is lost"},
+    ::testing::Values(Planted{PlantedBug::kEffectsBeforeCommit, "EffectsBeforeCommit",
+                              "is acknowledged and not on the disk"},
                       Planted{PlantedBug::kStaleOutcomesRewritten, "StaleOutcomesRewritten",
                               "ends by superseded assignment"},
                       Planted{PlantedBug::kForgetfulHello, "ForgetfulHello",

@@ -132,8 +132,7 @@ absl::Status ExecutorProcess::Watch() {
   return absl::OkStatus();
 }
 
-// ---------------------------------------------------------------------------------------- to the
-// executor
+// --- to the executor ---
 
 absl::Status ExecutorProcess::Run(v1::Run run) {
   const std::size_t bytes = run.ByteSizeLong() + kSmallMessageBytes;
@@ -245,8 +244,7 @@ void ExecutorProcess::UpdateInterest() {
   reactor_.Modify(socket_, interest);
 }
 
-// -------------------------------------------------------------------------------------- from the
-// executor
+// --- from the executor ---
 
 void ExecutorProcess::OnSocket(std::uint32_t events) {
   if ((events & EPOLLOUT) != 0) Write();
@@ -355,8 +353,7 @@ void ExecutorProcess::Malformed(const std::string& what) {
   EndProcess();
 }
 
-// -------------------------------------------------------------------------------------------- time
-// limits
+// --- time limits ---
 
 void ExecutorProcess::WatchTimeouts() {
   if (watching_timeouts_ || !has_time_limits_ || unfinished_ == 0) return;
@@ -389,8 +386,7 @@ void ExecutorProcess::CheckTimeouts() {
   EndProcess();
 }
 
-// ------------------------------------------------------------------------------------------------
-// its end
+// --- its end ---
 
 void ExecutorProcess::OnProcessEnd() {
   // It is dead and not reaped, so that its id still names its group: what it started ends with it.

@@ -38,8 +38,7 @@ Pool::Pool(const PoolOptions& options, const FunctionTable* functions, Slots* sl
       outbox_(*outbox),
       pid_(static_cast<std::uint32_t>(::getpid())) {}
 
-// ------------------------------------------------------------------------------------ what is to
-// run
+// --- what is to run ---
 
 void Pool::Run(v1::Run run) {
   v1::Run head;  // what a refusal needs, since AddTasks takes the rest
@@ -160,8 +159,7 @@ void Pool::AddPending(Assignment& assignment, Segment segment, bool at_front) {
   }
 }
 
-// ---------------------------------------------------------------------------------- what is taken
-// back
+// --- what is taken back ---
 
 void Pool::Reclaim(AssignmentId id, std::uint64_t count) {
   TaskRange taken;
@@ -284,8 +282,7 @@ bool Pool::TakePendingOne(Assignment& assignment, TaskIndex task) {
   return false;
 }
 
-// -------------------------------------------------------------------------------------------
-// watching
+// --- watching ---
 
 void Pool::Tick() {
   struct Stuck {

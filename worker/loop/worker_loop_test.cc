@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "common/time.h"
+#include "common/wire/convert.h"
 #include "worker/exec/test_directory.h"
 #include "worker/loop/executors.h"
 
@@ -148,6 +149,20 @@ class WorkerLoopTest : public testing::Test {
                                std::uint64_t first, std::uint64_t count) {
     v1::Assignment& assignment = AddWork(message, first, count);
     assignment.mutable_spec()->mutable_function()->set_name(name);
+    return assignment;
+  }
+  // Of a function with one string as its argument.
+  v1::Assignment& AddCall(v1::CoordinatorMessage& message, const std::string& name,
+                          std::uint64_t task, const std::string& argument) {
+    v1::Assignment& assignment = AddFunctions(message, name, task, 1);
+    assignment.mutable_spec()->clear_array();
+    const absl::StatusOr<FunctionSignature> signature = ParseFunctionSignature("void(str)");
+    HAUL_CHECK(signature.ok());
+    const absl::StatusOr<std::string> encoded =
+        EncodeArguments(name, *signature, std::string_view(argument));
+    HAUL_CHECK(encoded.ok());
+    assignment.mutable_inputs()->set_uniform_size(static_cast<std::uint32_t>(encoded->size()));
+    assignment.mutable_inputs()->set_data(*encoded);
     return assignment;
   }
   v1::Assignment& AddWork(v1::CoordinatorMessage& message, std::uint64_t first,
@@ -376,13 +391,44 @@ TEST_F(WorkerLoopTest, FunctionsAreKnownInTheHelloAndRun) {
 TEST_F(WorkerLoopTest, AFunctionThatCrashesIsNamedAndTheOthersRun) {
   Start(true);
   v1::CoordinatorMessage message;
-  AddFunctions(message, "crash.v1", 0, 1);
+  v1::Assignment& crash = AddFunctions(message, "crash.v1", 0, 1);
+  crash.mutable_spec()->clear_array();
+  PackedBytes how;
+  how.Append(std::string("\4\0\0\0segv", 8));
+  wire::ToWire(how, crash.mutable_inputs());
   AddFunctions(message, "noop.v1", 100, 1000);
   Tell(message);
   RunUntil([&] { return Outcomes().size() == 1001; });
   const v1::Outcome crashed = Outcomes().at(0);
   EXPECT_EQ(crashed.status(), v1::TASK_STATUS_CRASHED);
   EXPECT_TRUE(crashed.culprit());
+}
+
+TEST_F(WorkerLoopTest, ALargeResultIsUploadedBesideTheStream) {
+  Start(true);
+  v1::CoordinatorMessage message;
+  AddCall(message, "echo.v1", 4, std::string(3u << 20, 'x'));
+  Tell(message);
+  RunUntil([&] { return Outcomes().size() == 1; });
+  ASSERT_EQ(session.uploads.size(), 1u);
+  const v1::Outcome outcome = Outcomes().at(4);
+  EXPECT_EQ(outcome.status(), v1::TASK_STATUS_SUCCEEDED) << outcome.message();
+  EXPECT_FALSE(outcome.output_file().empty());
+  EXPECT_GE(outcome.output_bytes(), 3u << 20);
+  EXPECT_TRUE(outcome.results().data().empty());
+  EXPECT_FALSE(std::filesystem::exists(session.uploads[0].path));
+}
+
+TEST_F(WorkerLoopTest, AFunctionThatDoesNotListenIsCancelledAllTheSame) {
+  Start(true);
+  v1::CoordinatorMessage message;
+  v1::CoordinatorMessage cancel;
+  cancel.add_cancels()->set_assignment_id(AddCall(message, "crash.v1", 0, "spin").assignment_id());
+  cancel.mutable_cancels(0)->set_by("ada");
+  Tell(message);
+  When([&] { return loop->core().state().reserved_milli > 0; }, [&] { session.Tell(cancel); });
+  RunUntil([&] { return Outcomes().size() == 1; });
+  EXPECT_EQ(Outcomes().at(0).status(), v1::TASK_STATUS_CANCELLED);
 }
 
 TEST_F(WorkerLoopTest, ALibraryThatIsNoneEndsTheWorkerWithTheReason) {

@@ -1,0 +1,208 @@
+#!/usr/bin/env bash
+# The real programs, end to end: what a user types, what they get, and what holds when processes are killed.
+#
+#   e2e_test.sh BIN_DIR LIB_DIR
+#
+# Each story has a directory and a coordinator of its own on a port that the system chose; what it starts it ends.
+set -uo pipefail
+readonly haul=$1/haul
+readonly functions=$2/libexamples.so
+unset HAUL_COORDINATOR HAUL_TOKEN_FILE HAUL_DATA_DIR
+scratch=$(mktemp -d)
+failures=0
+passed=0
+story=""
+coordinator_pid=0
+declare -A guardian_pid
+
+complain() {
+  echo "$story: $*" >&2
+  failures=$((failures + 1))
+}
+expect_eq() { # what actual expected
+  if [[ $2 == "$3" ]]; then passed=$((passed + 1)); else complain "$1: got '$2', expected '$3'"; fi
+}
+expect_has() { # what text part
+  if [[ $2 == *"$3"* ]]; then passed=$((passed + 1)); else complain "$1: '$3' is not in '$2'"; fi
+}
+# expect_status STATUS PART_OF_STDERR COMMAND...
+expect_status() {
+  local expected=$1 part=$2 status=0 errors
+  shift 2
+  errors=$("$@" 2>&1 >"$scratch/out" </dev/null) || status=$?
+  expect_eq "exit status of ${*:2:6}" "$status" "$expected"
+  expect_has "stderr of ${*:2:6}" "$errors" "$part"
+}
+# await CONDITION... : up to 60 s; a machine may be slow, but not for ever.
+await() {
+  local tries=0
+  until "$@" >/dev/null 2>&1; do
+    if ((++tries > 600)); then
+      complain "waited in vain for: $*"
+      return 1
+    fi
+    sleep 0.1
+  done
+}
+
+begin() { # NAME
+  story=$1
+  export HAUL_DATA_DIR=$scratch/$story
+  mkdir "$HAUL_DATA_DIR"
+  guardian_pid=()
+}
+start_coordinator() { # [LISTEN]
+  rm -f "$HAUL_DATA_DIR/address"
+  "$haul" coordinator start --data-dir "$HAUL_DATA_DIR" --listen "${1:-127.0.0.1:0}" >>"$HAUL_DATA_DIR/log" 2>&1 &
+  coordinator_pid=$!
+  await test -s "$HAUL_DATA_DIR/address"
+}
+start_worker() { # NAME [ARG...]
+  local name=$1
+  shift
+  "$haul" worker start --name "$name" --threads 1 "$@" >>"$HAUL_DATA_DIR/log" 2>&1 &
+  guardian_pid[$name]=$!
+  await connected "$name"
+}
+connected() { "$haul" worker show "$1" --output json | grep -q '"state":"connected"'; }
+worker_pid() { "$haul" worker show "$1" --output json | grep -o '"pid":[0-9]*' | head -n 1 | cut -d: -f2; }
+end() {
+  local name
+  for name in "${!guardian_pid[@]}"; do kill -TERM "${guardian_pid[$name]}" 2>/dev/null; done
+  for name in "${!guardian_pid[@]}"; do wait "${guardian_pid[$name]}" 2>/dev/null; done
+  "$haul" coordinator stop >/dev/null 2>&1
+  wait "$coordinator_pid" 2>/dev/null
+  unset HAUL_DATA_DIR
+}
+lines_in() { [[ -e $1 ]] && (($(wc -l <"$1") >= $2)); }
+
+commands_run_and_say_how_they_ended() {
+  start_coordinator
+  start_worker a
+  expect_eq "outputs in order" "$("$haul" run --keep-order -- echo x{} ::: 1 2 3 | tr '\n' ' ')" "x1 x2 x3 "
+  expect_eq "indices" "$("$haul" run --keep-order --array 2-8:3 -- echo {index} | tr '\n' ' ')" "2 5 8 "
+  expect_eq "standard input" "$(printf 'p\nq\n' | "$haul" run --keep-order -a - -- echo {} | tr '\n' ' ')" "p q "
+  expect_eq "10 MB of output" "$("$haul" run -- head -c 10000000 /dev/zero | wc -c)" 10000000
+  expect_status 1 "exit code 3" "$haul" run -- sh -c 'exit 3'
+  expect_status 1 "signal 9" "$haul" run -- sh -c 'kill -9 $$'
+  expect_status 1 "timeout" "$haul" run --timeout 200ms -- sleep 100
+  expect_status 1 "/no/such/program" "$haul" run -- /no/such/program
+  expect_eq "the worker lives" "$("$haul" run -- echo alive)" alive
+  expect_has "environment" "$("$haul" run --env A=b -- env)" "A=b"
+  expect_eq "attempts" "$("$haul" run --retries 2 -- sh -c 'echo $HAUL_ATTEMPT; [ $HAUL_ATTEMPT = 3 ]')" 3
+}
+
+functions_run_and_crash_alone() {
+  start_coordinator
+  start_worker a --functions "$functions"
+  expect_eq "primes" "$("$haul" call count_primes.v1 ::: 0,1000 1000,2000 | tr '\n' ' ')" "168 135 "
+  expect_status 0 "" "$haul" call noop.v1 --array 0-999999
+  expect_status 2 "count_primes.v1" "$haul" call nobody.v1 ::: 1
+  expect_status 1 "signal 11" "$haul" call crash.v1 ::: segv
+  expect_eq "the worker lives" "$("$haul" call echo.v1 ::: alive)" alive
+}
+
+bad_input_is_refused_by_name() {
+  start_coordinator
+  start_worker a
+  expect_status 2 "99" "$haul" job show 99
+  expect_status 2 "task_count: 1000000000" "$haul" submit --array 0-999999999 -- true
+  expect_status 2 "" "$haul" run -a /dev/null -- echo {}
+  expect_status 2 "" "$haul" run --
+  expect_status 2 "duration" "$haul" run --timeout soon -- true
+  head -c 200000 /dev/zero | tr '\0' x >"$HAUL_DATA_DIR/large"
+  expect_status 2 "limit" "$haul" run -a "$HAUL_DATA_DIR/large" -- echo {}
+  printf '\xff\xfe\n' >"$HAUL_DATA_DIR/bytes"
+  expect_eq "bytes that are no UTF-8" "$("$haul" run -a "$HAUL_DATA_DIR/bytes" -- printf %s {} | od -An -tx1)" " ff fe"
+  echo 0123456789012345678901234567890123456789 >"$HAUL_DATA_DIR/wrong"
+  expect_status 4 "token" "$haul" --token-file "$HAUL_DATA_DIR/wrong" job list
+  expect_status 3 "" "$haul" --connect-timeout 1s --coordinator 127.0.0.1:1 job list
+  expect_status 2 "loopback" "$haul" coordinator start --data-dir "$HAUL_DATA_DIR/other" --listen 0.0.0.0:0
+  local status=0
+  timeout 60 "$haul" worker start --name b --threads 1 --functions /etc/passwd >"$scratch/out" 2>&1 || status=$?
+  expect_eq "a library that is none" "$status" 2
+  expect_has "a library that is none" "$(cat "$scratch/out")" "/etc/passwd"
+  expect_eq "nothing was lost" "$("$haul" run -- echo alive)" alive
+}
+
+a_repeated_submit_is_one_job() {
+  start_coordinator
+  local first second
+  first=$("$haul" submit --request-id r1 -- true)
+  second=$("$haul" submit --request-id r1 -- true)
+  expect_eq "the job" "$second" "$first"
+}
+
+coordinator_killed_runs_nothing_again() {
+  start_coordinator
+  start_worker a
+  start_worker b
+  local job
+  job=$("$haul" submit --array 0-11 -- sh -c "echo {index} >>$HAUL_DATA_DIR/ran; sleep 0.5")
+  await lines_in "$HAUL_DATA_DIR/ran" 4
+  local address
+  address=$(<"$HAUL_DATA_DIR/address")
+  kill -9 "$coordinator_pid"
+  wait "$coordinator_pid" 2>/dev/null
+  start_coordinator "$address"
+  expect_status 0 "" "$haul" job wait "$job"
+  expect_eq "each task started once" "$(sort -n "$HAUL_DATA_DIR/ran" | tr '\n' ' ')" "0 1 2 3 4 5 6 7 8 9 10 11 "
+}
+
+worker_killed_loses_nothing() {
+  start_coordinator
+  start_worker a
+  start_worker b
+  local job
+  job=$("$haul" submit --array 0-19 -- sh -c "echo {index} >>$HAUL_DATA_DIR/ran; sleep 0.2; echo {index}")
+  await lines_in "$HAUL_DATA_DIR/ran" 4
+  kill -9 "$(worker_pid b)"
+  expect_status 0 "" "$haul" job wait "$job"
+  expect_eq "each result once" "$("$haul" job logs "$job" | sort -n | tr '\n' ' ')" "$(seq 0 19 | tr '\n' ' ')"
+}
+
+drain_and_cancel() {
+  start_coordinator
+  start_worker a
+  local job
+  job=$("$haul" submit --array 0-99 -- sh -c "echo \$\$ >>$HAUL_DATA_DIR/pids; sleep 100")
+  await lines_in "$HAUL_DATA_DIR/pids" 1
+  expect_status 0 "" "$haul" job cancel "$job"
+  expect_status 1 "" "$haul" job wait "$job"
+  await gone "$(head -n 1 "$HAUL_DATA_DIR/pids")"
+  expect_status 0 "" "$haul" job forget "$job"
+  expect_status 2 "" "$haul" job show "$job"
+  expect_status 0 "" "$haul" worker drain a
+  wait "${guardian_pid[a]}"
+  expect_eq "a drained worker leaves" "$?" 0
+}
+gone() { ! kill -0 "$1"; }
+
+up_leaves_nothing_behind() {
+  "$haul" up --workers 2 --threads 1 --data-dir "$HAUL_DATA_DIR/d" --listen 127.0.0.1:0 >"$HAUL_DATA_DIR/log" 2>&1 &
+  local up=$!
+  export HAUL_DATA_DIR=$HAUL_DATA_DIR/d
+  await connected up-2
+  local a b
+  a=$(worker_pid up-1)
+  b=$(worker_pid up-2)
+  expect_eq "it runs" "$("$haul" run -- echo yes)" yes
+  kill -TERM "$up"
+  wait "$up"
+  expect_eq "its exit status" "$?" 0
+  await gone "$a"
+  await gone "$b"
+}
+
+for name in commands_run_and_say_how_they_ended functions_run_and_crash_alone bad_input_is_refused_by_name \
+  a_repeated_submit_is_one_job coordinator_killed_runs_nothing_again worker_killed_loses_nothing drain_and_cancel \
+  up_leaves_nothing_behind; do
+  begin "$name"
+  "$name"
+  [[ $name == up_* ]] || end
+  echo "$name: done"
+done
+if ((failures > 0)); then tail -n 50 "$scratch"/*/log >&2; fi
+rm -rf "$scratch"
+echo "$passed passed, $failures failed"
+((failures == 0))
