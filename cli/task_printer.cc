@@ -118,7 +118,7 @@ Status TaskPrinter::PrintText(const Outcome& outcome, std::uint64_t task, std::s
     return Status();
   }
   if (outcome.state != client::TaskState::kSucceeded) return Status();
-  const bool as_it_is = !signature_ || signature_->result.kind == FunctionType::Kind::kString;
+  const bool as_it_is = !signature_;
   if (as_it_is && !outcome.output_file.empty()) {
     Status copied = Copy(outcome.output_file, stdout, stop);
     Write(stdout, "\n");
