@@ -10,8 +10,9 @@
 #include <set>
 #include <sstream>
 
+#include "common/check.h"
+#include "common/function_text.h"
 #include "common/time.h"
-#include "common/wire/convert.h"
 #include "worker/exec/test_directory.h"
 #include "worker/loop/executors.h"
 
@@ -391,11 +392,7 @@ TEST_F(WorkerLoopTest, FunctionsAreKnownInTheHelloAndRun) {
 TEST_F(WorkerLoopTest, AFunctionThatCrashesIsNamedAndTheOthersRun) {
   Start(true);
   v1::CoordinatorMessage message;
-  v1::Assignment& crash = AddFunctions(message, "crash.v1", 0, 1);
-  crash.mutable_spec()->clear_array();
-  PackedBytes how;
-  how.Append(std::string("\4\0\0\0segv", 8));
-  wire::ToWire(how, crash.mutable_inputs());
+  AddCall(message, "crash.v1", 0, "segv");
   AddFunctions(message, "noop.v1", 100, 1000);
   Tell(message);
   RunUntil([&] { return Outcomes().size() == 1001; });
