@@ -47,7 +47,8 @@ class FakeCoordinator final : public v1::WorkerSession::Service {
       absl::MutexLock lock(&mutex);
       if (message.heartbeat()) ++heartbeats;
       if (message.goodbye()) said_goodbye = true;
-      for (const v1::OutcomeBatch& batch : message.outcomes()) sequences.push_back(batch.sequence());
+      for (const v1::OutcomeBatch& batch : message.outcomes())
+        sequences.push_back(batch.sequence());
       if (close_streams) return grpc::Status::OK;
       if (!answers) continue;
       // As many as were asked for, each with its number.
@@ -147,12 +148,12 @@ class SessionTest : public testing::Test, public SessionListener {
     server.reset();
   }
   void Start(const std::string& token = kToken, std::int64_t first_lease_us = 20'000'000) {
-    session = std::make_unique<Session>(
-        reactor, SessionOptions{.address = absl::StrCat("127.0.0.1:", port),
-                                .token = token,
-                                .backoff_min_us = 10'000,
-                                .backoff_max_us = 50'000,
-                                .first_lease_us = first_lease_us});
+    session = std::make_unique<Session>(reactor,
+                                        SessionOptions{.address = absl::StrCat("127.0.0.1:", port),
+                                                       .token = token,
+                                                       .backoff_min_us = 10'000,
+                                                       .backoff_max_us = 50'000,
+                                                       .first_lease_us = first_lease_us});
     session->Start(this);
   }
   // Turns of the loop until it holds.
@@ -174,7 +175,9 @@ class SessionTest : public testing::Test, public SessionListener {
     ++connecting;
     hello->set_name("w1");
   }
-  void OnMessage(v1::CoordinatorMessage message) override { messages.push_back(std::move(message)); }
+  void OnMessage(v1::CoordinatorMessage message) override {
+    messages.push_back(std::move(message));
+  }
   void OnDisconnected() override { ++disconnected; }
   void OnWritable() override { ++writable; }
   void OnUploaded(std::uint64_t id, absl::StatusOr<std::string> file) override {
