@@ -109,17 +109,18 @@ void Checkers::OnReleased(JobId id, TaskRange tasks, AssignmentId assignment) {
 }
 
 void Checkers::OnSubmitAnswered(JobId job, bool is_volatile) {
-  if (!answered_.emplace(job, is_volatile).second) return;
+  // The answer to a repeat may leave with the word that the job is forgotten.
+  if (forgotten_.contains(job) || !answered_.emplace(job, is_volatile).second) return;
   if (Find(job) == nullptr && !is_volatile) {
     Violate(absl::StrCat("job ", job.value(), " is acknowledged and not on the disk"));
   }
 }
 
-void Checkers::OnLeftRecorded(ProcessId id) {
+void Checkers::OnLeftRecorded(ProcessId id, bool departed) {
   const Process& process = processes_[id];
   const std::int64_t silent_us =
       timeline_.now_us() - std::max(process.last_contact_us, serving_since_us_);
-  if (process.alive && silent_us < lease_us_ && HasUnexcused(id)) {
+  if (!departed && process.alive && silent_us < lease_us_ && HasUnexcused(id)) {
     Violate(absl::StrCat("process ", id.value(), " lives, was heard ", silent_us,
                          " us ago, and is given up"));
   }
@@ -174,6 +175,7 @@ void Checkers::OnOutcomeFrom(const coordinator::OutcomeRecorded& record,
 void Checkers::OnForgotten(JobId job) {
   jobs_.erase(job);
   answered_.erase(job);
+  forgotten_.insert(job);
 }
 
 void Checkers::OnCoordinatorKilled() {

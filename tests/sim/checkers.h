@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,7 +58,8 @@ class Checkers {
   void OnReleased(JobId job, TaskRange tasks, AssignmentId assignment);
   void OnSubmitAnswered(JobId job, bool is_volatile);
   // The coordinator records that this process is a worker no longer.
-  void OnLeftRecorded(ProcessId process);
+  // `departed`: it was told to go, or went, with nothing assigned; nobody gave it up.
+  void OnLeftRecorded(ProcessId process, bool departed);
   void OnLeftDurable(ProcessId process) { Excuse(process); }
   void OnAccepted(const coordinator::JobAccepted& record);
   void OnOutcome(const coordinator::OutcomeRecorded& record, bool durable);
@@ -95,6 +97,7 @@ class Checkers {
   std::int64_t serving_since_us_ = 0;
   std::map<JobId, JobHistory> jobs_;
   std::map<JobId, bool> answered_;  // acknowledged submits: whether volatile
+  std::set<JobId> forgotten_;
   std::map<ProcessId, Process> processes_;
   std::vector<std::string> violations_;
   std::uint64_t starts_ = 0;

@@ -338,7 +338,8 @@ void Sim::Fault() {
     case 1:
       if (!running()) return;
       timeline_.Trace("coordinator stands still");
-      stands_still_until_us_ = timeline_.now_us() + timeline_.Between(1'000, 2 * kLeaseUs);
+      stands_still_until_us_ = std::max(
+          stands_still_until_us_, timeline_.now_us() + timeline_.Between(1'000, 2 * kLeaseUs));
       return;
     case 2:
       wall_clock_offset_us_ += timeline_.Between(-3'600'000'000, 3'600'000'000);

@@ -404,14 +404,14 @@ TEST_F(WorkerLoopTest, AFunctionThatCrashesIsNamedAndTheOthersRun) {
 TEST_F(WorkerLoopTest, ALargeResultIsUploadedBesideTheStream) {
   Start(true);
   v1::CoordinatorMessage message;
-  AddCall(message, "echo.v1", 4, std::string(3u << 20, 'x'));
+  AddCall(message, "echo.v1", 4, std::string(2u << 20, 'x'));
   Tell(message);
   RunUntil([&] { return Outcomes().size() == 1; });
   ASSERT_EQ(session.uploads.size(), 1u);
   const v1::Outcome outcome = Outcomes().at(4);
   EXPECT_EQ(outcome.status(), v1::TASK_STATUS_SUCCEEDED) << outcome.message();
   EXPECT_FALSE(outcome.output_file().empty());
-  EXPECT_GE(outcome.output_bytes(), 3u << 20);
+  EXPECT_GE(outcome.output_bytes(), 2u << 20);
   EXPECT_TRUE(outcome.results().data().empty());
   EXPECT_FALSE(std::filesystem::exists(session.uploads[0].path));
 }
