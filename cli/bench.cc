@@ -180,7 +180,9 @@ class Bench {
                    {"most", *most},
                    {"repeat", one.values.size()}});
       } else {
-        const auto text = [](double value) { return absl::StrFormat("%.1f", value); };
+        const auto text = [](double value) {
+          return absl::StrFormat("%.*f", value < 1000 ? 1 : 0, value);
+        };
         table.Add({one.name, text(Median(one.values)), text(*least), text(*most), one.unit});
       }
     }

@@ -56,12 +56,12 @@ class JobFollower {
     client::FollowOptions options;
     options.in_order = keep_order;
     options.on_connection_lost = [this](const Status& why) {
-      progress_.Clear();
+      const Progress::Hidden hidden(progress_);
       std::fprintf(stderr, "haul: %s; trying again\n", why.message().c_str());
     };
     const Status followed = client_.Follow(
         job_, options, [&](FollowUpdate& update) { return OnUpdate(update, stop); }, stop);
-    progress_.Clear();
+    progress_.End();
     return print_status_.ok() ? followed : print_status_;
   }
 
@@ -83,7 +83,7 @@ class JobFollower {
  private:
   bool OnUpdate(FollowUpdate& update, const std::stop_token& stop) {
     if (!update.outcomes.empty()) {
-      progress_.Clear();
+      const Progress::Hidden hidden(progress_);
       for (const client::Outcome& outcome : update.outcomes) {
         print_status_ = printer_.Print(outcome, stop);
         if (!print_status_.ok()) return false;
@@ -94,7 +94,6 @@ class JobFollower {
       last_ = std::move(update.status);
       if (!last_->ended()) progress_.Update(*last_);
     }
-    progress_.Redraw();
     return true;
   }
 

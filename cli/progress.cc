@@ -65,44 +65,68 @@ std::string ProgressLine(const client::JobStatus& job, double tasks_per_second,
   return line;
 }
 
+Progress::Progress(bool enabled) : enabled_(enabled) {
+  if (enabled_) drawer_ = std::jthread([this](const std::stop_token& stop) { DrawLoop(stop); });
+}
+
 void Progress::Update(const client::JobStatus& job) {
   if (!enabled_) return;
-  const auto now = std::chrono::steady_clock::now();
-  if (!measured_at_.has_value()) {
-    measured_at_ = now;
-    measured_done_ = job.done();
-  } else {
-    const double seconds = std::chrono::duration<double>(now - *measured_at_).count();
-    if (seconds >= 0.1) {
-      const double rate = static_cast<double>(job.done() - measured_done_) / seconds;
-      const double keep = rate_ == 0 ? 0 : std::exp2(-seconds / kRateHalfLifeSeconds);
-      rate_ = rate_ * keep + rate * (1 - keep);
-      measured_at_ = now;
-      measured_done_ = job.done();
-    }
-  }
+  const std::lock_guard lock(mutex_);
   job_ = job;
-  if (!drawn_at_.has_value() || now - *drawn_at_ >= kRedrawInterval) {
-    Clear();
-    Draw();
-    drawn_at_ = now;
+  Measure(std::chrono::steady_clock::now());
+  stale_ = true;
+  wake_.notify_one();
+}
+
+void Progress::End() {
+  if (!drawer_.joinable()) return;
+  drawer_.request_stop();
+  drawer_.join();
+  const std::lock_guard lock(mutex_);
+  Erase();
+}
+
+Progress::Hidden::Hidden(Progress& progress) : progress_(progress), lock_(progress.mutex_) {
+  progress_.Erase();
+}
+
+Progress::Hidden::~Hidden() {
+  progress_.stale_ = true;
+  progress_.wake_.notify_one();
+}
+
+void Progress::DrawLoop(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (wake_.wait(lock, stop, [this] { return stale_ && job_.has_value(); })) {
+    stale_ = false;
+    Erase();
+    std::fputs(ProgressLine(*job_, rate_, TerminalColumns()).c_str(), stderr);
+    std::fflush(stderr);
+    shown_ = true;
+    wake_.wait_for(lock, stop, kRedrawInterval, [] { return false; });
   }
 }
 
-void Progress::Clear() {
+void Progress::Measure(Time now) {
+  if (!measured_at_.has_value()) {
+    measured_at_ = now;
+    measured_done_ = job_->done();
+    return;
+  }
+  const double seconds = std::chrono::duration<double>(now - *measured_at_).count();
+  constexpr double kLeastSeconds = 0.1;
+  if (seconds < kLeastSeconds) return;
+  const double rate = static_cast<double>(job_->done() - measured_done_) / seconds;
+  const double keep = rate_ == 0 ? 0 : std::exp2(-seconds / kRateHalfLifeSeconds);
+  rate_ = rate_ * keep + rate * (1 - keep);
+  measured_at_ = now;
+  measured_done_ = job_->done();
+}
+
+void Progress::Erase() {
   if (!shown_) return;
   std::fputs("\r\x1b[K", stderr);
   shown_ = false;
-}
-
-void Progress::Redraw() {
-  if (enabled_ && job_.has_value() && !shown_) Draw();
-}
-
-void Progress::Draw() {
-  std::fputs(ProgressLine(*job_, rate_, TerminalColumns()).c_str(), stderr);
-  std::fflush(stderr);
-  shown_ = true;
 }
 
 }  // namespace haul::cli
