@@ -229,6 +229,8 @@ void Sim::Perform(const Effect& effect) {
         if constexpr (std::is_same_v<What, CloseSession>) {
           Break(what.session);
         } else if constexpr (requires { what.session; }) {
+          // What waited for a connection that is gone meanwhile leaves no more.
+          if (!connections_.contains(what.session) || connections_.at(what.session).broken) return;
           if constexpr (std::is_same_v<What, SendAssignment>) {
             checkers_.OnReleased(what.job, what.tasks, what.id);
           }

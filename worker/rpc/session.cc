@@ -102,6 +102,8 @@ void Session::OnMessage(v1::CoordinatorMessage message) {
         static_cast<std::int64_t>(message.welcome().heartbeat_interval_ms()) * 1000, 10'000,
         lease_us_);
     spdlog::info("connected to {} as worker {}", options_.address, message.welcome().worker_id());
+    reactor_.CancelTimer(silence_timer_);
+    WatchSilence();
     Heartbeat();
     StartUploads();
   }
@@ -184,7 +186,7 @@ void Session::OnUploadEnd(const Link::UploadEnd& end) {
                  std::string(end.status.message()));
     // Not at once: what is in the way (a full disk, a coordinator that starts) may last.
     const std::uint64_t id = end.id;
-    reactor_.AddTimer(NowUs() + options_.backoff_min_us, [this, id] {
+    reactor_.AddTimer(NowUs() + options_.backoff_max_us, [this, id] {
       if (!uploads_.contains(id)) return;
       waiting_uploads_.push_back(id);
       StartUploads();

@@ -319,6 +319,7 @@ TEST_F(SessionTest, AnUploadThatIsRefusedIsToldToTheListener) {
   const std::string path = directory.path("output");
   std::ofstream(path) << "abc";
   session->Upload({.id = 1, .task = 1, .total_bytes = 3, .path = path});
+  Until([&] { return uploaded.size() == 1; });
   session->Upload({.id = 2, .task = 2, .total_bytes = 4, .path = path});  // shorter than it says
   Until([&] { return uploaded.size() == 2; });
   EXPECT_TRUE(absl::IsOutOfRange(uploaded[1].status())) << uploaded[1].status();
