@@ -40,9 +40,18 @@ std::optional<std::int64_t> Core::NextDeadlineUs() const {
     if (slot.executor.is_none() && !state_.stopping) at(slot.retry_at_us);
   }
   if (state_.alone_restart.retry_at_us > now_.monotonic_us) at(state_.alone_restart.retry_at_us);
+  if (state_.owed.HasUnsent() && Gathers()) at(state_.last_sent_us + options_.gather_us);
   // What executors were given and have not started is taken back when the lease ends.
   if (anything_to_reclaim && LeaseHolds()) at(state_.last_heard_us + state_.lease_us + 1);
   return next;
+}
+
+bool Core::WantsToSend() const { return state_.owed.HasUnsent() && !Gathers(); }
+
+// A worker that runs out of work reports at once: somebody may wait for it.
+bool Core::Gathers() const {
+  return now_.monotonic_us < state_.last_sent_us + options_.gather_us &&
+         !state_.schedulable.empty() && state_.owed.byte_count() < options_.message_byte_limit;
 }
 
 std::vector<HeldLine> Core::Held() const {
@@ -180,6 +189,7 @@ void Core::On(const Disconnected&) {
 }
 
 void Core::On(const SendSlotFree&) {
+  state_.last_sent_us = now_.monotonic_us;
   std::size_t byte_count = 0;
   for (const std::uint64_t sequence :
        state_.owed.TakeUnsent(options_.message_byte_limit, &byte_count)) {
@@ -251,9 +261,10 @@ void Core::On(const ExecutorReady& event) {
   const auto it = state_.executors.find(event.executor);
   if (it == state_.executors.end() || it->second.phase != ExecutorState::Phase::kStarting) return;
   it->second.phase = ExecutorState::Phase::kReady;
-  ExecutorSlot& slot = it->second.alone ? state_.alone_restart : state_.slots[it->second.slot];
-  slot.backoff_us = 0;
-  slot.retry_at_us = 0;
+  if (it->second.alone) {
+    state_.alone_restart = {};
+    if (!MayStart()) return End(event.executor, it->second);
+  }
   for (const auto& [id, run] : it->second.runs) {
     const HeldAssignment& assignment = state_.assignments.at(id);
     StartRun start{event.executor, id, run.job, run.unfinished.First(1), 1, {}};
@@ -277,6 +288,9 @@ void Core::On(const ExecutorDied& event) {
       if (run != executor.runs.end()) ReportSuspect(event, executor, suspect, run->second);
     }
   }
+  // Then what killed it may do so again, and no attempt of a task bounds that.
+  const bool nobody_to_blame =
+      executor.phase == ExecutorState::Phase::kReady && event.suspects.empty();
   const std::vector<AssignmentId> taken_back = TakeBackRuns(executor);
   const bool alone = executor.alone;
   const std::size_t slot = executor.slot;
@@ -285,7 +299,7 @@ void Core::On(const ExecutorDied& event) {
     if (was_starting) BackOff(state_.alone_restart);
   } else {
     state_.slots[slot].executor = ExecutorId();
-    if (was_starting) {
+    if (was_starting || nobody_to_blame) {
       BackOff(state_.slots[slot]);
     } else if (!state_.stopping) {
       StartSharedExecutor(slot);

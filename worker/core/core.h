@@ -24,8 +24,11 @@ struct CoreOptions {
   std::size_t owed_byte_limit = 64u << 20;    // past it nothing new is started
   std::uint64_t uploading_limit = 64;         // likewise, tasks with large outputs on their way
   std::size_t message_byte_limit = 1u << 20;  // of outcomes in one message
-  std::int64_t stop_grace_us = 5'000'000;     // for functions that were asked to stop
-  std::int64_t backoff_min_us = 100'000;      // of executors that die before they are ready
+  // While there is more to start, outcomes wait so long after a message for company: a message, and
+  // the coordinator's commit, cost more than what one short task brings.
+  std::int64_t gather_us = 4'000;
+  std::int64_t stop_grace_us = 5'000'000;  // for functions that were asked to stop
+  std::int64_t backoff_min_us = 100'000;   // of executors that die before they are ready
   std::int64_t backoff_max_us = 5'000'000;
 };
 
@@ -46,6 +49,8 @@ class Core {
 
   // When TimePassed is due, if nothing else happens before; monotonic.
   std::optional<std::int64_t> NextDeadlineUs() const;
+  // A SendSlotFree would send something, and it is worth a message.
+  bool WantsToSend() const;
   // A SendSlotFree would send something.
   bool HasUnsent() const { return state_.owed.HasUnsent(); }
   std::vector<HeldLine> Held() const;
@@ -121,6 +126,7 @@ class Core {
   // scheduling.cc: what may start.
   enum class Progress : std::uint8_t { kDone, kNoRoom };
   bool MayStart() const;
+  bool Gathers() const;
   bool LeaseHolds() const;
   void UpdateSchedulable(AssignmentId id);
   bool WantsToStart(AssignmentId id, const HeldAssignment& assignment) const;
@@ -129,6 +135,7 @@ class Core {
   Progress StartAlone(AssignmentId id, HeldAssignment& assignment);
   Progress StartRuns(AssignmentId id, HeldAssignment& assignment);
   void Give(ExecutorId executor, AssignmentId id, HeldAssignment& assignment, std::uint64_t extra);
+  void Rebalance(AssignmentId id, const HeldAssignment& assignment);
   void ReclaimAll();
   void MakeRoom(std::int32_t priority);
   void Narrow(JobId job);

@@ -35,8 +35,8 @@ OutcomeArrived RunDone(AssignmentId id, TaskRange tasks, ExecutorId executor = k
 // A worker of two threads that has been welcomed.
 class CoreTest : public testing::Test {
  protected:
-  void Welcome(CoreOptions options) {
-    options.threads = 2;
+  void Welcome(CoreOptions options, std::uint32_t threads = 2) {
+    options.threads = threads;
     worker_ = std::make_unique<Recorder>(options);
     worker().Send(Started{});
     if (options.serves_functions) {
@@ -157,6 +157,35 @@ TEST_F(CoreTest, OutcomesAreOwedUntilTheyAreDurableAndResentUnchanged) {
   EXPECT_EQ(worker().Take<ForgetAssignment>().assignment, kFirst);
   worker().Take<ForgetBatches>();
   EXPECT_TRUE(worker().core.Held().empty());
+}
+
+TEST_F(CoreTest, OutcomesGatherWhileThereIsMoreToStart) {
+  Welcome({.gather_us = 4'000});
+  worker().now.monotonic_us += 1'000'000;
+  worker().Send(Commands(kFirst, kJob, {0, 4}, 2));
+  ExpectStart(kFirst, 0);
+  ExpectStart(kFirst, 1);
+  // The first after a quiet time goes at once, the next waits for company, but not for ever.
+  worker().Send(CommandDone(kFirst, 0));
+  worker().Take<KeepOutcome>();
+  ExpectStart(kFirst, 2);
+  EXPECT_TRUE(worker().core.WantsToSend());
+  ExpectSealed(1, {1});
+  worker().Send(CommandDone(kFirst, 1));
+  worker().Take<KeepOutcome>();
+  ExpectStart(kFirst, 3);
+  worker().Send(Commands(kSecond, kJob, {10, 1}, 2));
+  EXPECT_FALSE(worker().core.WantsToSend());
+  ASSERT_EQ(worker().core.NextDeadlineUs(), worker().now.monotonic_us + 4'000);
+  worker().now.monotonic_us += 4'000;
+  worker().Send(TimePassed{});
+  EXPECT_TRUE(worker().core.WantsToSend());
+  ExpectSealed(2, {1});
+  // The last task to start has started: who waits for the rest shall not wait longer.
+  worker().Send(CommandDone(kFirst, 2));
+  worker().Take<KeepOutcome>();
+  ExpectStart(kSecond, 10);
+  EXPECT_TRUE(worker().core.WantsToSend());
 }
 
 TEST_F(CoreTest, WhatWaitsBehindAWriteIsOneBatchAndAMessageIsBounded) {
@@ -354,6 +383,28 @@ TEST_F(CoreTest, SeveralExecutorsGetGuidedChunks) {
   ExpectRun({44, 14}, 2, ExecutorId(1));
 }
 
+TEST_F(CoreTest, AtTheEndAnIdleExecutorGetsWhatWaitsInAnother) {
+  Welcome({.processes = 2, .serves_functions = true}, 1);
+  worker().Send(Functions(kFirst, kJob, {0, 8}, 2));
+  ExpectRun({0, 2}, 1, ExecutorId(1));
+  ExpectRun({2, 2}, 1, ExecutorId(2));
+  worker().Send(RunDone(kFirst, {2, 1}, ExecutorId(2)));
+  worker().Take<KeepOutcome>();
+  ExpectRun({4, 1}, 1, ExecutorId(2));
+  worker().Send(RevokeReceived{kFirst, 3});
+  ExpectHandedBack({{5, 3}}, HandBackReason::kRevoked);
+  worker().Send(RunDone(kFirst, {3, 1}, ExecutorId(2)));
+  worker().Take<KeepOutcome>();
+  // Task 0 takes long; task 1 waits behind it while the other executor ends.
+  worker().Send(RunDone(kFirst, {4, 1}, ExecutorId(2)));
+  worker().Take<KeepOutcome>();
+  const ReclaimRun reclaim = worker().Take<ReclaimRun>();
+  EXPECT_EQ(reclaim.executor, ExecutorId(1));
+  EXPECT_EQ(reclaim.count, 1u);
+  worker().Send(TasksReclaimed{ExecutorId(1), kFirst, {1, 1}});
+  ExpectRun({1, 1}, 1, ExecutorId(2));
+}
+
 TEST_F(CoreTest, ANarrowerWidthReachesTheExecutorAndWidensAgain) {
   WelcomeForFunctions();
   worker().Send(Functions(kFirst, kJob, {0, 100}, 2));
@@ -477,10 +528,8 @@ TEST_F(CoreTest, FunctionsThatDoNotStopAreKilledAndTheOthersRunAgain) {
 
 TEST_F(CoreTest, ExecutorsThatDieAtOnceAreRestartedLaterAndLater) {
   WelcomeForFunctions();
-  worker().Send(ExecutorDied{.executor = kExecutor, .suspects = {}, .message = {}});
-  worker().Take<StartExecutor>();
   std::int64_t previous_us = 0;
-  for (std::uint64_t id = 2; id < 5; ++id) {
+  for (std::uint64_t id = 1; id < 5; ++id) {
     worker().Send(ExecutorDied{.executor = ExecutorId(id), .suspects = {}, .message = {}});
     const std::int64_t wait_us = worker().core.NextDeadlineUs().value() - worker().now.monotonic_us;
     EXPECT_GT(wait_us, previous_us);

@@ -101,6 +101,7 @@ bool Core::FunctionsEnded(ExecutorId id, AssignmentId assignment, TaskRange task
   const std::uint64_t still = run.reserved - std::min(run.reserved, tasks.count);
   SetReserved(executor->second, run,
               std::min({run.reserved, run.unfinished.size(), std::max(run.width, still)}));
+  if (!executor->second.alone) state_.slots[executor->second.slot].backoff_us = 0;
   const bool wanted = !run.abandoned;
   EraseRunIfDone(id, assignment);
   return wanted;

@@ -7,6 +7,12 @@
 #include "worker/core/core.h"
 
 namespace haul::worker {
+namespace {
+
+// Tasks of a run that cannot have started.
+std::uint64_t Waiting(const Run& run) { return run.unfinished.size() - run.reserved; }
+
+}  // namespace
 
 bool Core::LeaseHolds() const {
   return state_.lease_us > 0 && now_.monotonic_us - state_.last_heard_us <= state_.lease_us;
@@ -138,6 +144,7 @@ Core::Progress Core::StartRuns(AssignmentId id, HeldAssignment& assignment) {
     const std::uint64_t share = (FreeSlots(assignment) + left - 1) / left;
     Give(candidates[i].executor, id, assignment, std::min(share, candidates[i].room));
   }
+  if (assignment.pending.empty() && FreeSlots(assignment) > 0) Rebalance(id, assignment);
   const HeldJob& job = state_.jobs.at(assignment.job);
   const bool wants_room = !candidates.empty() && WantsToStart(id, assignment) &&
                           job.running < job.width && FreeSlots(assignment) == 0;
@@ -158,7 +165,7 @@ void Core::Give(ExecutorId executor_id, AssignmentId id, HeldAssignment& assignm
   const bool low = is_new || found->second.unfinished.size() <= found->second.width;
   const std::uint64_t remaining = assignment.pending.size();
   std::uint64_t chunk = remaining;
-  if (options_.processes > 1) {
+  if (options_.processes > 1 && remaining > 0) {
     const std::uint64_t parts = 2 * std::uint64_t{options_.processes};
     chunk = low ? std::max(width, (remaining + parts - 1) / parts) : 0;
   }
@@ -191,6 +198,33 @@ void Core::Give(ExecutorId executor_id, AssignmentId id, HeldAssignment& assignm
     Emit(StartRun{executor_id, id, assignment.job, {}, static_cast<std::uint32_t>(width), {}});
   }
   SetReserved(executor, run, std::min(run.unfinished.size(), std::max(width, run.reserved)));
+}
+
+// At the end of an assignment: where one executor idles while tasks wait in another, half of these
+// come back, to be given out anew.
+void Core::Rebalance(AssignmentId id, const HeldAssignment& assignment) {
+  const std::uint64_t threads_milli = std::uint64_t{options_.threads} * 1000;
+  bool idle = false;
+  ExecutorId fullest;
+  Run* of_fullest = nullptr;
+  for (auto& [executor_id, executor] : state_.executors) {
+    if (executor.alone || executor.phase != ExecutorState::Phase::kReady) continue;
+    const auto run = executor.runs.find(id);
+    if (run == executor.runs.end()) {
+      idle = idle || executor.reserved_milli + assignment.cpus_milli <= threads_milli;
+      continue;
+    }
+    if (run->second.reclaiming) return;
+    const std::uint64_t waiting = Waiting(run->second);
+    if (!run->second.may_give_back || run->second.stopping || waiting == 0) continue;
+    if (of_fullest == nullptr || waiting > Waiting(*of_fullest)) {
+      fullest = executor_id;
+      of_fullest = &run->second;
+    }
+  }
+  if (idle && of_fullest != nullptr) {
+    Reclaim(fullest, id, *of_fullest, (Waiting(*of_fullest) + 1) / 2);
+  }
 }
 
 // Nothing new may start: executors give back what they have not started.

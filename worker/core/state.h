@@ -77,7 +77,7 @@ struct ExecutorState {
 struct ExecutorSlot {
   ExecutorId executor;  // none while it waits for retry_at_us
   std::int64_t retry_at_us = 0;
-  std::int64_t backoff_us = 0;  // of the next retry; 0 after it was ready
+  std::int64_t backoff_us = 0;  // of the last retry; 0 after an outcome
 };
 
 // Highest priority first, then the oldest assignment.
@@ -104,6 +104,7 @@ struct State {
   std::uint64_t last_executor_id = 0;
   std::int64_t lease_us = 0;  // 0: never welcomed
   std::int64_t last_heard_us = 0;
+  std::int64_t last_sent_us = 0;  // outcomes
   bool connected = false;
   bool draining = false;
   bool stopping = false;

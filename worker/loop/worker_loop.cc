@@ -12,13 +12,6 @@
 #include "spdlog/spdlog.h"
 
 namespace haul::worker {
-namespace {
-
-// A function's result over this is uploaded beside the stream, as a command's large output is.
-constexpr std::size_t kInlineResultBytes = 1u << 20;
-
-}  // namespace
-
 WorkerLoop::WorkerLoop(exec::Reactor& reactor, SessionPort& session, ExecutorPort& executors,
                        const LoopOptions& options)
     : reactor_(reactor),
@@ -87,7 +80,7 @@ void WorkerLoop::FinishTurn() {
     return;
   }
   if (closing_ || !welcome_) return;
-  if (!outbox_used_ && !core_.HasUnsent() && !leaving_) return;
+  if (!outbox_used_ && !core_.WantsToSend() && !leaving_) return;
   if (!session_.Writable()) return;
   if (core_.HasUnsent()) Step(SendSlotFree{});
   if (leaving_) outbox_.set_goodbye(true);
@@ -247,12 +240,13 @@ void WorkerLoop::OnExecutorOutcome(ExecutorId id, AssignmentId assignment, Outco
                        .assignment = assignment,
                        .tasks = outcome.tasks,
                        .status = outcome.status,
-                       .byte_count = ByteCount(outcome)};
-  event.output_pending =
-      outcome.tasks.count == 1 && outcome.results.byte_count() > kInlineResultBytes;
-  StagedOutcome staged{.outcome = std::move(outcome), .output_path = {}, .error_path = {}};
-  staged.result_is_large = event.output_pending;
-  Step(std::move(event), std::move(staged));
+                       .byte_count = ByteCount(outcome),
+                       .output_pending = !outcome.output_file.empty()};
+  std::string path = std::move(outcome.output_file);
+  outcome.output_file.clear();
+  Step(std::move(event),
+       StagedOutcome{
+           .outcome = std::move(outcome), .output_path = std::move(path), .error_path = {}});
 }
 
 void WorkerLoop::OnExecutorReclaimed(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
