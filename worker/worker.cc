@@ -83,6 +83,11 @@ class Signals {
   int count_ = 0;
 };
 
+// Where executors put large results.
+std::string ResultsDirectory(const WorkerOptions& options) {
+  return options.directory + "/results";
+}
+
 LoopOptions MakeLoopOptions(const WorkerOptions& options, const std::string& host) {
   LoopOptions loop;
   const std::uint32_t threads = options.threads > 0 ? options.threads : DefaultThreads();
@@ -103,7 +108,6 @@ LoopOptions MakeLoopOptions(const WorkerOptions& options, const std::string& hos
   loop.commands.worker = name;
   loop.commands.coordinator = options.coordinator;
   loop.commands.grace_period_ms = options.stop_grace_ms;
-  loop.spool_directory = options.directory + "/results";
   return loop;
 }
 
@@ -113,7 +117,7 @@ exec::ExecutorOptions MakeExecutorOptions(const WorkerOptions& options, std::uin
   executors.libraries = options.libraries;
   executors.environment = exec::InheritedEnvironment(environ);
   executors.threads = threads;
-  executors.result_limit_bytes = 48u << 20;
+  executors.results_directory = ResultsDirectory(options);
   // What waits is in this process anyway, as inputs of the assignments: the coordinator bounds it.
   executors.unsent_limit_bytes = std::size_t{4} << 30;
   return executors;
@@ -135,7 +139,7 @@ int ExitStatusOf(const WorkerEnd& end) {
 }
 
 // Made anew: what an earlier worker left there is nobody's.
-absl::Status MakeSpool(const std::string& directory) {
+absl::Status MakeResultsDirectory(const std::string& directory) {
   std::error_code error;
   std::filesystem::remove_all(directory, error);
   std::filesystem::create_directories(directory, error);
@@ -148,7 +152,7 @@ absl::Status MakeSpool(const std::string& directory) {
 int RunWorker(const WorkerOptions& options) {
   Signals signals;
   const LoopOptions loop_options = MakeLoopOptions(options, HostName());
-  if (const absl::Status made = MakeSpool(loop_options.spool_directory); !made.ok()) {
+  if (const absl::Status made = MakeResultsDirectory(ResultsDirectory(options)); !made.ok()) {
     spdlog::error("cannot start: {}", std::string(made.message()));
     return kFailed;
   }
@@ -171,7 +175,7 @@ int RunWorker(const WorkerOptions& options) {
 
   const int status = ExitStatusOf((*loop)->Run());
   std::error_code ignored;
-  std::filesystem::remove_all(loop_options.spool_directory, ignored);
+  std::filesystem::remove_all(ResultsDirectory(options), ignored);
   return orphaned ? kFailed : status;
 }
 

@@ -279,7 +279,7 @@ void CommandRunner::CloseStream(Command* command, Stream stream) {
 void CommandRunner::DiscardOutputs(Command* command, std::int32_t code,
                                    const std::string& message) {
   command->discards_output = true;
-  for (OutputCapture& capture : command->captures) capture.Discard();
+  for (executor::OutputCapture& capture : command->captures) capture.Discard();
   if (command->stop) {
     command->stop->message += "; " + message;
   } else {
@@ -357,7 +357,7 @@ void CommandRunner::FinishStreams(Command* command) {
     }
     CloseStream(command, stream);
   }
-  for (OutputCapture& capture : command->captures) {
+  for (executor::OutputCapture& capture : command->captures) {
     if (const int error = capture.Finish()) {
       DiscardOutputs(command, error,
                      std::string("the worker cannot keep the output: ") + std::strerror(error));

@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "worker/exec/command_runner_test_harness.h"
-#include "worker/exec/output_capture.h"
+#include "worker/executor/output_capture.h"
 
 namespace haul::exec {
 namespace {
@@ -107,7 +107,7 @@ TEST_F(CommandRunnerTest, LargeOutputsGoToFilesWhole) {
   EXPECT_THAT(end.output_path, StartsWith(directory.path()));
   // At the limit it is still inline.
   const CommandEnd& limit = RunShell("head -c 65536 /dev/zero");
-  EXPECT_EQ(OutputOf(limit), std::string(OutputCapture::kInlineBytes, '\0'));
+  EXPECT_EQ(OutputOf(limit), std::string(executor::OutputCapture::kInlineBytes, '\0'));
   EXPECT_EQ(limit.output_path, "");
 }
 

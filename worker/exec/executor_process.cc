@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -12,10 +14,12 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/time.h"
 #include "common/wire/convert.h"
+#include "worker/exec/remove_tree.h"
 #include "worker/exec/spawn.h"
 #include "worker/executor/frame.h"
 
@@ -62,7 +66,8 @@ absl::StatusOr<std::unique_ptr<ExecutorProcess>> ExecutorProcess::Start(
   if (!slots.ok()) return slots.status();
   std::unique_ptr<ExecutorProcess> process(
       new ExecutorProcess(reactor, std::move(options), std::move(callbacks), *std::move(slots)));
-  absl::Status status = process->Spawn(slots_fd.get());
+  absl::Status status = process->MakeOwnDirectory();
+  if (status.ok()) status = process->Spawn(slots_fd.get());
   if (status.ok()) status = process->Watch();
   if (!status.ok()) return status;
   return process;
@@ -79,13 +84,23 @@ ExecutorProcess::~ExecutorProcess() {
   reactor_.CancelTimer(ready_timer_);
   reactor_.CancelTimer(timeout_timer_);
   CloseSocket();
-  if (pid_fd_ < 0) return;
-  if (watched_) reactor_.Unwatch(pid_fd_);
-  ::kill(-pid_, SIGKILL);
-  siginfo_t info{};
-  while (::waitid(P_PIDFD, static_cast<id_t>(pid_fd_), &info, WEXITED) != 0 && errno == EINTR) {
+  if (pid_fd_ >= 0) {
+    if (watched_) reactor_.Unwatch(pid_fd_);
+    ::kill(-pid_, SIGKILL);
+    siginfo_t info{};
+    while (::waitid(P_PIDFD, static_cast<id_t>(pid_fd_), &info, WEXITED) != 0 && errno == EINTR) {
+    }
+    ::close(pid_fd_);
   }
-  ::close(pid_fd_);
+  if (!own_directory_.empty()) RemoveTree(own_directory_);
+}
+
+// So that what it leaves behind, whatever ended it, is told from what it handed over.
+absl::Status ExecutorProcess::MakeOwnDirectory() {
+  std::string path = absl::StrCat(options_.results_directory, "/executor-XXXXXX");
+  if (::mkdtemp(path.data()) == nullptr) return absl::ErrnoToStatus(errno, path);
+  own_directory_ = std::move(path);
+  return absl::OkStatus();
 }
 
 absl::Status ExecutorProcess::Spawn(int slots_fd) {
@@ -98,8 +113,9 @@ absl::Status ExecutorProcess::Spawn(int slots_fd) {
   if (::fcntl(socket_, F_SETFL, O_NONBLOCK) != 0) return absl::ErrnoToStatus(errno, "fcntl");
 
   SpawnRequest request;
-  request.arguments = {options_.program, "--threads", absl::StrCat(options_.threads),
-                       "--result-limit", absl::StrCat(options_.result_limit_bytes)};
+  request.arguments = {
+      options_.program, "--threads",      absl::StrCat(options_.threads),           "--results",
+      own_directory_,   "--result-limit", absl::StrCat(options_.result_limit_bytes)};
   for (const std::string& library : options_.libraries) {
     request.arguments.push_back("--library");
     request.arguments.push_back(library);
@@ -338,11 +354,26 @@ void ExecutorProcess::HandleOutcomes(v1::ExecutorOutcomes& group) {
     if (tasks.count > unfinished_) return Malformed("it reports more than it has");
     unfinished_ -= tasks.count;
     outcome->assignment = assignment;
+    if (!outcome->output_file.empty() && !TakeResultFile(&*outcome)) return;
     stopping_.erase(stopping_.lower_bound({assignment, tasks.first}),
                     stopping_.lower_bound({assignment, tasks.end()}));
     outcomes.push_back(*std::move(outcome));
   }
   callbacks_.on_outcomes(assignment, std::move(outcomes));
+}
+
+// Out of its directory, under a name that no other executor's has.
+bool ExecutorProcess::TakeResultFile(Outcome* outcome) {
+  const std::string name = std::move(outcome->output_file);
+  if (outcome->tasks.count != 1 || absl::StrContains(name, '/')) {
+    Malformed("the file of a result");
+    return false;
+  }
+  outcome->output_file = absl::StrCat(own_directory_, "-", name);
+  const std::string from = absl::StrCat(own_directory_, "/", name);
+  if (::rename(from.c_str(), outcome->output_file.c_str()) == 0) return true;
+  Malformed(absl::StrCat(from, ": ", ::strerrordesc_np(errno)));
+  return false;
 }
 
 // User code shares its memory, so anything may come. None of it is to be believed any more.

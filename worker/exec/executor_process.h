@@ -36,7 +36,8 @@ struct ExecutorOptions {
   std::vector<std::string> libraries;    // paths
   std::vector<std::string> environment;  // "NAME=value": see InheritedEnvironment
   std::uint32_t threads = 1;
-  std::size_t result_limit_bytes = 3u << 20;   // over it a task fails; at most 48 MiB
+  std::uint64_t result_limit_bytes = std::uint64_t{1} << 30;  // over it a task fails
+  std::string results_directory;               // where results over 64 KiB become files; it exists
   std::size_t unsent_limit_bytes = 64u << 20;  // what may wait to be written to the executor
   std::int64_t ready_limit_us = 30'000'000;    // it is ready by then, or killed
   std::int64_t timeout_poll_us = 20'000;       // how late a task's time limit is noticed, at most
@@ -66,7 +67,8 @@ struct ExecutorDeath {
 struct ExecutorCallbacks {
   // Once, first. Refused libraries are no OnReady but an OnDied with their message.
   std::function<void(const std::vector<v1::FunctionInfo>& functions)> on_ready;
-  // Of one assignment, each with `pid` and `attempt` set.
+  // Of one assignment, each with `pid` and `attempt` set. An `output_file` is the path of a file,
+  // which the receiver removes.
   std::function<void(AssignmentId assignment, std::vector<Outcome> outcomes)> on_outcomes;
   // `tasks` may be empty, as the answer to Reclaim: everything has started.
   std::function<void(AssignmentId assignment, TaskRange tasks)> on_reclaimed;
@@ -117,6 +119,7 @@ class ExecutorProcess {
 
   ExecutorProcess(Reactor* reactor, ExecutorOptions options, ExecutorCallbacks callbacks,
                   executor::Slots slots);
+  absl::Status MakeOwnDirectory();
   absl::Status Spawn(int slots_fd);
   absl::Status Watch();
 
@@ -133,6 +136,7 @@ class ExecutorProcess {
   void HandleMessage(v1::FromExecutor& message);
   void HandleReady(const v1::Ready& ready);
   void HandleOutcomes(v1::ExecutorOutcomes& group);
+  bool TakeResultFile(Outcome* outcome);
   void Malformed(const std::string& what);
 
   void WatchTimeouts();
@@ -147,6 +151,7 @@ class ExecutorProcess {
   const ExecutorOptions options_;
   const ExecutorCallbacks callbacks_;
   executor::Slots slots_;
+  std::string own_directory_;  // where it writes results; removed at its end
 
   pid_t pid_ = 0;
   int pid_fd_ = -1;       // -1 after its death

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -24,6 +25,7 @@ class Bench {
     options.libraries = {library};
     options.environment = InheritedEnvironment(environ);
     options.threads = 2;
+    options.results_directory = std::filesystem::temp_directory_path();
     ExecutorCallbacks callbacks;
     callbacks.on_ready = [](const std::vector<v1::FunctionInfo>&) {};
     callbacks.on_outcomes = [this](AssignmentId, const std::vector<Outcome>& outcomes) {

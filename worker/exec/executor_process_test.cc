@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,6 +25,7 @@
 #include "gtest/gtest.h"
 #include "worker/exec/command_template.h"
 #include "worker/exec/spawn.h"
+#include "worker/exec/test_directory.h"
 #include "worker/executor/frame.h"
 
 namespace haul::exec {
@@ -39,18 +41,20 @@ std::string TestFile(const char* variable, const std::string& name) {
 
 class ExecutorProcessTest : public ::testing::Test {
  protected:
-  static ExecutorOptions DefaultOptions() {
+  ExecutorOptions DefaultOptions() const {
     ExecutorOptions options;
     options.program = TestFile("HAUL_TEST_BIN_DIR", "haul-executor");
     options.libraries = {TestFile("HAUL_TEST_LIB_DIR", "libexamples.so")};
     options.environment = InheritedEnvironment(environ);
     options.threads = 2;
+    options.results_directory = directory_.path();
     options.timeout_poll_us = 5'000;
     options.timeout_grace_us = 100'000;
     return options;
   }
 
-  void Start(ExecutorOptions options = DefaultOptions()) {
+  void Start() { Start(DefaultOptions()); }
+  void Start(ExecutorOptions options) {
     ExecutorCallbacks callbacks;
     callbacks.on_ready = [this](const std::vector<v1::FunctionInfo>& functions) {
       for (const v1::FunctionInfo& function : functions)
@@ -77,7 +81,8 @@ class ExecutorProcessTest : public ::testing::Test {
     ASSERT_TRUE(started.ok()) << started.status();
     executor_ = *std::move(started);
   }
-  void StartAndWaitUntilReady(ExecutorOptions options = DefaultOptions()) {
+  void StartAndWaitUntilReady() { StartAndWaitUntilReady(DefaultOptions()); }
+  void StartAndWaitUntilReady(ExecutorOptions options) {
     Start(std::move(options));
     RunUntil([this] { return executor_->ready() || death_.has_value(); });
     ASSERT_FALSE(death_.has_value()) << death_->message;
@@ -124,6 +129,14 @@ class ExecutorProcessTest : public ::testing::Test {
     });
   }
 
+  // What is in the directory for results.
+  std::size_t FileCount() const {
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator(directory_.path()),
+                      std::filesystem::directory_iterator()));
+  }
+
+  const TestDirectory directory_;
   Reactor reactor_;
   std::map<std::string, std::string> functions_;
   std::map<std::uint64_t, std::vector<Outcome>> outcomes_;
@@ -332,7 +345,8 @@ TEST_F(ExecutorProcessTest, TheEndOfTheStreamEndsTheProgram) {
   const absl::StatusOr<int> slots = executor::Slots::MakeFile();
   ASSERT_TRUE(slots.ok());
   SpawnRequest request;
-  request.arguments = {options.program, "--threads", "2", "--library", options.libraries[0]};
+  request.arguments = {options.program, "--threads",         "2", "--results", directory_.path(),
+                       "--library",     options.libraries[0]};
   request.environment = options.environment;
   request.descriptors = {-1, -1, STDERR_FILENO, sockets[1], *slots};
   const SpawnResult spawned = Spawn(request);
@@ -455,10 +469,32 @@ TEST_F(ExecutorProcessTest, MegabytesPassInBothDirections) {
   RunUntil([this] { return ended_[1].size() == kRuns; });
   for (const Outcome& outcome : outcomes_[1]) {
     ASSERT_EQ(outcome.tasks.count, 1u);
-    EXPECT_EQ(examples::kEcho.DecodeResult(outcome.results[0]),
+    EXPECT_EQ(outcome.results.byte_count(), 0u);
+    std::ifstream file(outcome.output_file);
+    const std::string result{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_EQ(result.size(), outcome.output_bytes);
+    EXPECT_EQ(examples::kEcho.DecodeResult(result),
               std::string(1'000'000, static_cast<char>('a' + outcome.tasks.first % 26)));
   }
   EXPECT_EQ(executor_->unsent_bytes(), 0u);
+}
+
+TEST_F(ExecutorProcessTest, AtItsEndOnlyTheFilesItHandedOverAreLeft) {
+  ExecutorOptions options = DefaultOptions();
+  options.libraries = {TestFile("HAUL_TEST_LIB_DIR", "libhaul_test_fill.so")};
+  StartAndWaitUntilReady(options);
+  v1::Run run = RunOf(1, examples::kNoop, 1);
+  run.set_function("fill.v1");
+  Give(run);
+  const Outcome& filled = OnlyOutcome(1);
+  EXPECT_EQ(std::filesystem::file_size(filled.output_file), filled.output_bytes);
+  run.set_assignment_id(2);
+  run.set_function("fill_and_abort.v1");
+  Give(run);
+  EXPECT_EQ(WaitForDeath().code, SIGABRT);
+  executor_.reset();
+  EXPECT_TRUE(std::filesystem::exists(filled.output_file));
+  EXPECT_EQ(FileCount(), 1u);
 }
 
 TEST_F(ExecutorProcessTest, WhatWaitsToBeWrittenIsBounded) {

@@ -67,14 +67,14 @@ CommandEnd RunningCommand::MakeExitEnd(int wait_status, const rusage& usage) {
   const std::uint64_t peak_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
   end.outcome.peak_memory_bytes = peak_bytes > own_peak_bytes ? peak_bytes : sampled_peak_bytes;
   if (!stop) SettleStatus(wait_status, &end.outcome);
-  OutputCapture& output = captures[kOutput];
+  executor::OutputCapture& output = captures[kOutput];
   if (output.is_in_file()) {
     end.outcome.output_bytes = output.byte_count();
     end.output_path = output.TakeFile();
   } else if (output.byte_count() > 0) {
     end.outcome.results.Append(output.TakeInline());
   }
-  OutputCapture& error_output = captures[kError];
+  executor::OutputCapture& error_output = captures[kError];
   if (error_output.is_in_file()) {
     end.outcome.error_bytes = error_output.byte_count();
     end.error_path = error_output.TakeFile();

@@ -16,13 +16,13 @@
 #include "common/outcome.h"
 #include "common/time.h"
 #include "worker/exec/command_template.h"
-#include "worker/exec/output_capture.h"
 #include "worker/exec/reactor.h"
+#include "worker/executor/output_capture.h"
 
 namespace haul::exec {
 
-// How a task ended. Outputs over OutputCapture::kInlineBytes are in files of the worker, which the
-// receiver removes when it has handed them on; their sizes are in the outcome.
+// How a task ended. Outputs over executor::OutputCapture::kInlineBytes are in files of the worker,
+// which the receiver removes when it has handed them on; their sizes are in the outcome.
 struct CommandEnd {
   JobId job;
   // Complete but for output_file, error_file and the worker's id. peak_memory_bytes is exact where
@@ -45,7 +45,7 @@ struct RunningCommand {
   // `path`: where its files are, without their endings.
   RunningCommand(CommandTask the_task, const std::string& path)
       : task(std::move(the_task)),
-        captures{OutputCapture(path + ".out"), OutputCapture(path + ".err")} {}
+        captures{executor::OutputCapture(path + ".out"), executor::OutputCapture(path + ".err")} {}
 
   // What is known of the end whatever it was; called as it comes.
   CommandEnd MakeEnd() const;
@@ -61,7 +61,7 @@ struct RunningCommand {
   pid_t pid = -1;
   int pidfd = -1;
   std::array<int, 2> fds{-1, -1};
-  std::array<OutputCapture, 2> captures;
+  std::array<executor::OutputCapture, 2> captures;
   bool discards_output = false;
   Now started;
   std::uint64_t own_peak_bytes = 0;

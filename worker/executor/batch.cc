@@ -12,7 +12,8 @@ constexpr std::size_t kOutcomeBytes = 64;
 constexpr std::size_t kNeighboursSought = 8;
 
 bool IsPlainSuccess(const Outcome& outcome) {
-  return outcome.status == TaskStatus::kSucceeded && outcome.message.empty();
+  return outcome.status == TaskStatus::kSucceeded && outcome.message.empty() &&
+         outcome.output_file.empty();
 }
 
 // Whether `before` and `after` are one run of tasks.
@@ -51,18 +52,31 @@ void Batch::AddSuccess(TaskIndex task, std::string_view result, const ReportStyl
   if (style.has_results) outcome.results.Append(result);
 }
 
+void Batch::AddFile(TaskIndex task, std::string file, std::uint64_t byte_count,
+                    const ReportStyle& style) {
+  Outcome& outcome = AddAlone(task, style);
+  outcome.output_file = std::move(file);
+  outcome.output_bytes = byte_count;
+}
+
 void Batch::AddFailure(TaskIndex task, TaskStatus status, Cause cause, std::string message,
                        const ReportStyle& style) {
-  ++task_count_;
-  byte_count_ += message.size() + kOutcomeBytes;
-  may_extend_ = false;
-  Outcome& outcome = outcomes_.emplace_back();
-  outcome.tasks = {task, 1};
+  byte_count_ += message.size();
+  Outcome& outcome = AddAlone(task, style);
   outcome.status = status;
   outcome.cause = cause;
   outcome.message = std::move(message);
+}
+
+Outcome& Batch::AddAlone(TaskIndex task, const ReportStyle& style) {
+  ++task_count_;
+  byte_count_ += kOutcomeBytes;
+  may_extend_ = false;
+  Outcome& outcome = outcomes_.emplace_back();
+  outcome.tasks = {task, 1};
   outcome.attempt = style.attempt;
   outcome.pid = style.pid;
+  return outcome;
 }
 
 void Batch::SetLastTimes(std::int64_t started_unix_us, std::int64_t finished_unix_us,

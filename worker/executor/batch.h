@@ -28,6 +28,9 @@ struct ReportStyle {
 class Batch {
  public:
   void AddSuccess(TaskIndex task, std::string_view result, const ReportStyle& style);
+  // A result that is in a file, which has `byte_count` bytes.
+  void AddFile(TaskIndex task, std::string file, std::uint64_t byte_count,
+               const ReportStyle& style);
   // The status is not kSucceeded.
   void AddFailure(TaskIndex task, TaskStatus status, Cause cause, std::string message,
                   const ReportStyle& style);
@@ -47,6 +50,8 @@ class Batch {
   std::vector<Outcome> Take();
 
  private:
+  Outcome& AddAlone(TaskIndex task, const ReportStyle& style);
+
   std::vector<Outcome> outcomes_;
   bool may_extend_ = false;  // the last outcome
   std::size_t byte_count_ = 0;

@@ -28,7 +28,6 @@ namespace haul::executor {
 namespace {
 
 constexpr int kTickMs = 20;
-constexpr std::size_t kLargestResultLimit = 48u << 20;  // a result must fit into a frame
 
 struct Arguments {
   PoolOptions pool;
@@ -38,8 +37,8 @@ struct Arguments {
 [[noreturn]] void Usage(const char* why) {
   std::fprintf(stderr,
                "haul-executor: %s\n"
-               "usage: haul-executor --threads T [--thread-limit N] [--result-limit BYTES] "
-               "--library LIB...\n"
+               "usage: haul-executor --threads T --results DIR [--thread-limit N] "
+               "[--result-limit BYTES] --library LIB...\n"
                "A worker starts it; it is of no use by hand.\n",
                why);
   std::exit(2);
@@ -59,6 +58,7 @@ Arguments ParseArguments(int argc, char** argv) {
   static const option kOptions[] = {{"threads", required_argument, nullptr, 't'},
                                     {"thread-limit", required_argument, nullptr, 'n'},
                                     {"result-limit", required_argument, nullptr, 'r'},
+                                    {"results", required_argument, nullptr, 'd'},
                                     {"library", required_argument, nullptr, 'l'},
                                     {nullptr, 0, nullptr, 0}};
   Arguments arguments;
@@ -69,7 +69,9 @@ Arguments ParseArguments(int argc, char** argv) {
     } else if (chosen == 'n') {
       arguments.pool.thread_limit = static_cast<std::uint32_t>(Number(optarg, kSlotLimit));
     } else if (chosen == 'r') {
-      arguments.pool.result_limit_bytes = Number(optarg, kLargestResultLimit);
+      arguments.pool.results.bytes = Number(optarg, std::uint64_t{1} << 40);
+    } else if (chosen == 'd') {
+      arguments.pool.results.directory = optarg;
     } else if (chosen == 'l') {
       arguments.libraries.emplace_back(optarg);
     } else {
@@ -77,6 +79,7 @@ Arguments ParseArguments(int argc, char** argv) {
     }
   }
   if (optind != argc) Usage("unexpected argument");
+  if (arguments.pool.results.directory.empty()) Usage("--results is missing");
   return arguments;
 }
 

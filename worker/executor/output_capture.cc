@@ -1,4 +1,4 @@
-#include "worker/exec/output_capture.h"
+#include "worker/executor/output_capture.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <utility>
 
-namespace haul::exec {
+namespace haul::executor {
 
 OutputCapture::~OutputCapture() { Discard(); }
 
@@ -52,4 +52,4 @@ std::string OutputCapture::TakeFile() {
   return std::move(path_);
 }
 
-}  // namespace haul::exec
+}  // namespace haul::executor

@@ -1,6 +1,6 @@
-// What a task writes to one of its output streams: in memory up to 64 KiB, beyond that in a file.
+// What a task gives as output or as its result: in memory up to 64 KiB, beyond that in a file.
 //
-// Owned by the loop thread. A file that nobody took is removed with its capture.
+// One thread. A file that nobody took is removed with its capture.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace haul::exec {
+namespace haul::executor {
 
 class OutputCapture {
  public:
@@ -30,6 +30,7 @@ class OutputCapture {
   std::uint64_t byte_count() const { return byte_count_; }
   bool is_in_file() const { return in_file_; }
   // What was written, unless it is in the file.
+  const std::string& inlined() const { return inline_; }
   std::string TakeInline() { return std::move(inline_); }
   // The file's path; from now on the caller removes it.
   std::string TakeFile();
@@ -44,4 +45,4 @@ class OutputCapture {
   int fd_ = -1;
 };
 
-}  // namespace haul::exec
+}  // namespace haul::executor

@@ -38,7 +38,7 @@ namespace haul::executor {
 struct PoolOptions {
   std::uint32_t threads = 1;
   std::uint32_t thread_limit = kSlotLimit;  // at most kSlotLimit
-  std::size_t result_limit_bytes = 3u << 20;
+  ResultLimits results;
   std::int64_t idle_limit_ms = 2000;  // of threads beyond `threads`
 };
 

@@ -2,6 +2,9 @@
 
 #include <atomic>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <thread>
 
@@ -375,7 +378,12 @@ TEST(PoolTest, LargeResultsPassAndLargerOnesFail) {
     if (call.task_index == 13) Append(call, "x");
     return 0;
   });
-  PoolHarness harness(std::move(functions), {.threads = 2, .result_limit_bytes = kLimit});
+  const std::filesystem::path directory =
+      std::filesystem::path(testing::TempDir()) / "large_results";
+  std::filesystem::remove_all(directory);
+  std::filesystem::create_directory(directory);
+  PoolHarness harness(std::move(functions),
+                      {.threads = 2, .results = {.bytes = kLimit, .directory = directory}});
   harness.pool().Run(RunOf(1, "large", {0, 20}, 4));
   harness.WaitUntilIdle();
   EXPECT_EQ(harness.succeeded(1).size(), 19u);
@@ -385,11 +393,32 @@ TEST(PoolTest, LargeResultsPassAndLargerOnesFail) {
       EXPECT_EQ(outcome.cause, Cause::kOutputLimit);
       EXPECT_EQ(outcome.message, "the result has 3145729 bytes; the limit is 3145728");
     } else {
-      ASSERT_EQ(outcome.results.count(), 1u);
-      EXPECT_EQ(outcome.results[0],
+      std::ifstream file(directory / outcome.output_file);
+      EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}),
                 std::string(kLimit, static_cast<char>('a' + outcome.tasks.first)));
+      EXPECT_EQ(outcome.output_bytes, kLimit);
     }
   }
+  // The one over the limit left nothing.
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory),
+                          std::filesystem::directory_iterator()),
+            19);
+  std::filesystem::remove_all(directory);
+}
+
+TEST(PoolTest, AResultThatCannotBeKeptFailsWithTheReason) {
+  TestFunctions functions;
+  functions.Serve("large", "str()", [](const haul_call& call) {
+    for (int i = 0; i < 2; ++i) Append(call, std::string(100'000, 'x'));
+    return 0;
+  });
+  PoolHarness harness(std::move(functions), {.threads = 1, .results = {.directory = "/nowhere"}});
+  harness.pool().Run(RunOf(1, "large", {0, 2}, 1));
+  harness.WaitUntilIdle();
+  ASSERT_EQ(harness.failed(1).size(), 2u);
+  EXPECT_EQ(harness.outcomes(1)[0].cause, Cause::kOutputLimit);
+  EXPECT_EQ(harness.outcomes(1)[0].message,
+            "the worker cannot keep the result of 200000 bytes: No such file or directory");
 }
 
 TEST(PoolTest, DetailIsOneOutcomeATask) {

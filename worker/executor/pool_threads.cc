@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <string>
 #include <system_error>
 
 #include "common/check.h"
@@ -66,8 +67,8 @@ bool Pool::StartThread() {
   if (free_threads_.empty()) {
     index = static_cast<std::uint32_t>(threads_.size());
     PoolThread& made = threads_.emplace_back();
-    made.runner =
-        std::make_unique<TaskRunner>(&slots_.at(index), &outbox_, options_.result_limit_bytes);
+    made.runner = std::make_unique<TaskRunner>(&slots_.at(index), &outbox_, options_.results,
+                                               std::to_string(index));
     slots_.SetUsed(index + 1);
   } else {
     index = free_threads_.back();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,8 +33,10 @@ const haul_host TaskRunner::kHost = {sizeof(haul_host), &TaskRunner::AppendResul
                                      &TaskRunner::SetError, &TaskRunner::IsStopRequested,
                                      &TaskRunner::WatchStop};
 
-TaskRunner::TaskRunner(Slot* slot, Outbox* outbox, std::size_t result_limit_bytes)
-    : slot_(*slot), outbox_(*outbox), result_limit_bytes_(result_limit_bytes) {
+TaskRunner::TaskRunner(Slot* slot, Outbox* outbox, const ResultLimits& limits,
+                       std::string file_prefix)
+    : slot_(*slot), outbox_(*outbox), limits_(limits), file_prefix_(std::move(file_prefix)) {
+  RenewResult();
   call_.struct_size = sizeof(haul_call);
   call_.host = &kHost;
   call_.task = this;
@@ -113,10 +116,12 @@ void TaskRunner::Call(const Chunk& chunk, TaskIndex task) {
   call_.task_index = task;
   call_.arguments = arguments.data();
   call_.argument_bytes = arguments.size();
-  result_.clear();
+  result_->Discard();
   result_bytes_ = 0;
+  result_error_ = 0;
   error_.clear();
   failed_ = function.entry.invoke(function.entry.target, &call_) != 0;
+  if (const int error = result_->Finish(); error != 0 && result_error_ == 0) result_error_ = error;
 }
 
 std::optional<TaskIndex> TaskRunner::FinishAndNext(const Chunk& chunk, TaskIndex task) {
@@ -151,14 +156,32 @@ void TaskRunner::Record(const Chunk& chunk, TaskIndex task) {
   } else if (failed_) {
     batch_.AddFailure(task, TaskStatus::kFailed, Cause::kFunctionError, FailureMessage(),
                       chunk.style);
-  } else if (result_bytes_ > result_limit_bytes_) {
-    batch_.AddFailure(task, TaskStatus::kFailed, Cause::kOutputLimit,
-                      absl::StrCat("the result has ", result_bytes_, " bytes; the limit is ",
-                                   result_limit_bytes_),
-                      chunk.style);
   } else {
-    batch_.AddSuccess(task, result_, chunk.style);
+    RecordResult(chunk, task);
   }
+}
+
+void TaskRunner::RecordResult(const Chunk& chunk, TaskIndex task) {
+  const auto fail = [&](const std::string& message) {
+    batch_.AddFailure(task, TaskStatus::kFailed, Cause::kOutputLimit, message, chunk.style);
+  };
+  if (result_bytes_ > limits_.bytes) {
+    fail(absl::StrCat("the result has ", result_bytes_, " bytes; the limit is ", limits_.bytes));
+  } else if (result_error_ != 0) {
+    fail(absl::StrCat("the worker cannot keep the result of ", result_bytes_,
+                      " bytes: ", std::strerror(result_error_)));
+  } else if (result_->is_in_file()) {
+    result_->TakeFile();
+    batch_.AddFile(task, std::move(result_file_), result_bytes_, chunk.style);
+    RenewResult();
+  } else {
+    batch_.AddSuccess(task, result_->inlined(), chunk.style);
+  }
+}
+
+void TaskRunner::RenewResult() {
+  result_file_ = absl::StrCat(file_prefix_, "-", ++files_);
+  result_.emplace(absl::StrCat(limits_.directory, "/", result_file_));
 }
 
 std::string TaskRunner::FailureMessage() const {
@@ -233,8 +256,8 @@ bool TaskRunner::StopRequested() const {
 void TaskRunner::AppendResult(void* task, const void* data, std::uint64_t size) {
   TaskRunner& self = Runner(task);
   self.result_bytes_ += size;
-  if (self.result_bytes_ > self.result_limit_bytes_) return;
-  self.result_.append(static_cast<const char*>(data), size);
+  if (self.result_bytes_ > self.limits_.bytes || self.result_error_ != 0) return;
+  self.result_error_ = self.result_->Append({static_cast<const char*>(data), size});
 }
 
 void TaskRunner::SetError(void* task, const char* message, std::uint64_t size) {

@@ -19,14 +19,22 @@
 #include "worker/executor/assignment.h"
 #include "worker/executor/batch.h"
 #include "worker/executor/outbox.h"
+#include "worker/executor/output_capture.h"
 #include "worker/executor/slots.h"
 
 namespace haul::executor {
 
+// What a task may return, and where it goes if it is large.
+struct ResultLimits {
+  std::uint64_t bytes = std::uint64_t{1} << 30;
+  std::string directory;
+};
+
 class TaskRunner {
  public:
-  // The slot and the outbox must outlive it.
-  TaskRunner(Slot* slot, Outbox* outbox, std::size_t result_limit_bytes);
+  // The slot and the outbox must outlive it. Results over OutputCapture::kInlineBytes become files
+  // in the limits' directory, whose names begin with `file_prefix`.
+  TaskRunner(Slot* slot, Outbox* outbox, const ResultLimits& limits, std::string file_prefix);
   TaskRunner(const TaskRunner&) = delete;
   TaskRunner& operator=(const TaskRunner&) = delete;
 
@@ -61,7 +69,9 @@ class TaskRunner {
   void Call(const Chunk& chunk, TaskIndex task);
   std::optional<TaskIndex> FinishAndNext(const Chunk& chunk, TaskIndex task);
   std::optional<TaskIndex> Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RenewResult();
   void Record(const Chunk& chunk, TaskIndex task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RecordResult(const Chunk& chunk, TaskIndex task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::string FailureMessage() const;
   std::vector<Outcome> Settle(const Chunk& chunk, std::int64_t now_ns)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -79,13 +89,17 @@ class TaskRunner {
 
   Slot& slot_;
   Outbox& outbox_;
-  const std::size_t result_limit_bytes_;
+  const ResultLimits limits_;
+  const std::string file_prefix_;
 
   // Of the thread that is in Run().
   haul_call call_{};
   const Assignment* assignment_ = nullptr;
-  std::string result_;
-  std::uint64_t result_bytes_ = 0;  // more than result_ has if it is over the limit
+  std::uint64_t files_ = 0;
+  std::string result_file_;              // its name, should there be one
+  std::optional<OutputCapture> result_;  // anew after every file
+  std::uint64_t result_bytes_ = 0;       // more than result_ has if it is over the limit
+  int result_error_ = 0;                 // errno: result_ is not complete
   std::string error_;
   bool failed_ = false;
   std::int64_t task_started_ns_ = 0;  // with detail or a time limit

@@ -1,9 +1,6 @@
 // How the loop carries out what the core decides.
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -140,44 +137,11 @@ void WorkerLoop::Do(const UploadOutput& effect) {
   StagedOutcome staged = *std::move(staged_);
   staged_.reset();
   staged.job = core_.state().assignments.at(effect.assignment).job;
-  if (staged.result_is_large && !SpoolResult(staged)) {
-    OutputUploaded event{.assignment = effect.assignment,
-                         .tasks = effect.tasks,
-                         .status = staged.outcome.status,
-                         .byte_count = ByteCount(staged.outcome)};
-    return Step(std::move(event), std::move(staged));
-  }
   const std::uint64_t id = ++last_id_;
   awaited_[id].assignment = effect.assignment;
   if (!staged.output_path.empty()) StartUpload(id, staged, false);
   if (!staged.error_path.empty()) StartUpload(id, staged, true);
   awaited_[id].outcome = std::move(staged.outcome);
-}
-
-// Puts a function's large result into a file, as a command's is, so that what waits for the
-// coordinator takes no memory. Otherwise the task has failed.
-bool WorkerLoop::SpoolResult(StagedOutcome& staged) {
-  Outcome& outcome = staged.outcome;
-  const PackedBytes result = std::exchange(outcome.results, {});
-  staged.output_path = absl::StrCat(options_.spool_directory, "/result-", ++last_id_);
-  std::FILE* file = std::fopen(staged.output_path.c_str(), "wbe");
-  bool written = file != nullptr;
-  if (written) {
-    written =
-        std::fwrite(result.data().data(), 1, result.byte_count(), file) == result.byte_count();
-    written = std::fclose(file) == 0 && written;
-  }
-  if (written) {
-    outcome.output_bytes = result.byte_count();
-    return true;
-  }
-  outcome.status = TaskStatus::kFailed;
-  outcome.cause = Cause::kOutputLimit;
-  outcome.message = absl::StrCat("its result of ", result.byte_count(), " bytes cannot be kept in ",
-                                 options_.spool_directory, ": ", std::strerror(errno));
-  ::unlink(staged.output_path.c_str());
-  staged.output_path.clear();
-  return false;
 }
 
 void WorkerLoop::StartUpload(std::uint64_t outcome_id, const StagedOutcome& staged,

@@ -30,8 +30,6 @@ struct LoopOptions {
   v1::Hello hello;
   CoreOptions core;
   exec::CommandRunner::Options commands;
-  // Of the worker's own, for results on their way; it exists.
-  std::string spool_directory;
 };
 
 // How a worker ended.
@@ -83,7 +81,6 @@ class WorkerLoop final : public SessionListener,
     JobId job;
     std::string output_path;
     std::string error_path;
-    bool result_is_large = false;
   };
 
   // SessionListener
@@ -129,7 +126,6 @@ class WorkerLoop final : public SessionListener,
   void TakeAssignment(v1::Assignment&& message);
   void AttachWhenReady();
   void StartUpload(std::uint64_t outcome, const StagedOutcome& staged, bool error_output);
-  bool SpoolResult(StagedOutcome& staged);
   void FinishTurn();
 
   exec::Reactor& reactor_;

@@ -91,6 +91,7 @@ class WorkerLoopTest : public testing::Test {
     executor_options.program = std::string(::getenv("HAUL_TEST_BIN_DIR")) + "/haul-executor";
     executor_options.libraries = {library};
     executor_options.threads = 2;
+    executor_options.results_directory = directory.path();
     executors_ = std::make_unique<Executors>(reactor, executor_options);
     LoopOptions options;
     options.hello.set_name("w1");
@@ -100,7 +101,6 @@ class WorkerLoopTest : public testing::Test {
     options.core.stop_grace_us = 200'000;
     options.commands.directory = directory.path();
     options.commands.grace_period_ms = 500;
-    options.spool_directory = directory.path();
     auto created = WorkerLoop::Create(reactor, session, *executors_, options);
     ASSERT_TRUE(created.ok()) << created.status();
     loop = *std::move(created);
