@@ -333,8 +333,12 @@ WorkerId Core::Join(const WorkerConnected& event, RecordSequence* rests_on) {
   }
   for (const WorkerId id : superseded) Lose(id, "superseded by a newer worker of that name");
   const WorkerId id(++last_worker_);
-  *rests_on = Record(WorkerJoined{id, event.profile.name, event.profile.incarnation,
-                                  event.profile.host, now_.unix_us});
+  *rests_on = Record(WorkerJoined{.worker = id,
+                                  .name = event.profile.name,
+                                  .incarnation = event.profile.incarnation,
+                                  .host = event.profile.host,
+                                  .unix_us = now_.unix_us,
+                                  .joined_after = AssignmentId(epoch_, last_assignment_)});
   return id;
 }
 
@@ -410,7 +414,7 @@ std::vector<AssignmentId> Core::Reattach(const Worker& worker, const WorkerConne
 bool Core::Adopt(const Worker& worker, const HeldAssignment& held) {
   const Job* job = state_.FindJob(held.job);
   if (job == nullptr || job->is_ended() || !state_.WaitsForAdoption(*job) ||
-      held.id.epoch() >= epoch_ || held.width == 0) {
+      held.id.epoch() >= epoch_ || held.id <= worker.facts.joined_after || held.width == 0) {
     return false;
   }
   IntervalSet tasks;

@@ -119,6 +119,9 @@ struct WorkerJoined {
   std::string incarnation;
   std::string host;
   std::int64_t unix_us = 0;
+  // The newest assignment when it joined: what it holds up to that one is of an earlier membership,
+  // which was lost, and void for ever.
+  AssignmentId joined_after;
 };
 
 struct WorkerLeft {

@@ -110,6 +110,21 @@ TEST_F(RestartTest, AdoptionEndsAfterOneLease) {
   EXPECT_THAT(welcome_.dropped, ElementsAre(sent_.id));
 }
 
+TEST_F(RestartTest, WhatAWorkerHeldBeforeItWasLostIsNotAdopted) {
+  RunOne("w");
+  const SessionId other = Connect("other");
+  Pass(15'100, {other});
+  const SendAssignment again = TakeAssignment();
+  ASSERT_EQ(again.session, other);
+  // It joins anew, and the coordinator ends before it can tell it what it lost.
+  Connect(Profile("w"), {Held(sent_, {0, 1})});
+  Start();
+  Connect(Profile("w"), {Held(sent_, {0, 1})});
+  EXPECT_THAT(welcome_.dropped, ElementsAre(sent_.id));
+  Connect(Profile("other"), {Held(again, {0, 1})});
+  EXPECT_THAT(welcome_.dropped, IsEmpty());
+}
+
 TEST_F(RestartTest, AdoptionWaitsLongerIfTheCoordinatorStoodStill) {
   RunOne("w");
   Start();

@@ -86,16 +86,17 @@ absl::Status SqliteStore::ReadMeta(Recovered& recovered) {
 
 absl::Status SqliteStore::ReadWorkers(Recovered& recovered) {
   absl::StatusOr<Statement> rows = database_.Prepare(
-      "SELECT id,name,incarnation,host,joined_unix_us,left_unix_us IS NULL FROM workers ORDER BY "
-      "id");
+      "SELECT id,name,incarnation,host,joined_unix_us,joined_after,left_unix_us IS NULL FROM "
+      "workers ORDER BY id");
   if (!rows.ok()) return rows.status();
   while (rows->Next()) {
     WorkerJoined joined{.worker = WorkerId(rows->Unsigned(0)),
                         .name = rows->Text(1),
                         .incarnation = rows->Text(2),
                         .host = rows->Text(3),
-                        .unix_us = rows->Signed(4)};
-    if (rows->Signed(5) != 0) recovered.records.emplace_back(joined);
+                        .unix_us = rows->Signed(4),
+                        .joined_after = AssignmentId(rows->Unsigned(5))};
+    if (rows->Signed(6) != 0) recovered.records.emplace_back(joined);
     recovered.workers_once_known.push_back(std::move(joined));
   }
   return rows->status();

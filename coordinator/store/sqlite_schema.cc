@@ -110,6 +110,7 @@ CREATE TABLE workers (
   incarnation TEXT NOT NULL,
   host TEXT NOT NULL,
   joined_unix_us INTEGER NOT NULL,
+  joined_after INTEGER NOT NULL,
   left_unix_us INTEGER,
   left_reason TEXT
 ) STRICT;

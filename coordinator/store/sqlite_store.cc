@@ -88,7 +88,8 @@ absl::Status SqliteStore::Prepare() {
        "INSERT INTO attempts(job,task,attempts,crashes,run_alone) VALUES(?,?,?,?,?)"},
       {&statements_.forget_attempts, "DELETE FROM attempts WHERE job=?"},
       {&statements_.add_worker,
-       "INSERT INTO workers(id,name,incarnation,host,joined_unix_us) VALUES(?,?,?,?,?)"},
+       "INSERT INTO workers(id,name,incarnation,host,joined_unix_us,joined_after) "
+       "VALUES(?,?,?,?,?,?)"},
       {&statements_.end_worker,
        "UPDATE workers SET left_unix_us=?2,left_reason=?3 WHERE id=?1 AND left_unix_us IS NULL"},
   };

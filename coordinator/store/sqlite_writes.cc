@@ -206,7 +206,7 @@ absl::Status SqliteStore::Apply(const AttemptsCharged& write) {
 absl::Status SqliteStore::Apply(const WorkerJoined& write) {
   statements_.add_worker.Bind(write.worker.value(), std::string_view(write.name),
                               std::string_view(write.incarnation), std::string_view(write.host),
-                              write.unix_us);
+                              write.unix_us, write.joined_after.value());
   if (absl::Status added = statements_.add_worker.Run(); !added.ok()) return added;
   last_ids_.worker = std::max(last_ids_.worker, write.worker.value());
   return absl::OkStatus();

@@ -126,7 +126,7 @@ TEST_P(StoreContractTest, ARequestHasOneJob) {
 }
 
 TEST_P(StoreContractTest, WorkersThatDidNotLeaveComeBack) {
-  Commit(WorkerJoined{WorkerId(3), "a", "i-1", "host-1", 7},
+  Commit(WorkerJoined{WorkerId(3), "a", "i-1", "host-1", 7, AssignmentId(2, 5)},
          WorkerJoined{WorkerId(4), "b", "i-2", "host-2", 8});
   Commit(WorkerLeft{WorkerId(4), "drained", 9});
   const Recovered recovered = Restart();
@@ -137,6 +137,7 @@ TEST_P(StoreContractTest, WorkersThatDidNotLeaveComeBack) {
   EXPECT_EQ(joined[0].incarnation, "i-1");
   EXPECT_EQ(joined[0].host, "host-1");
   EXPECT_EQ(joined[0].unix_us, 7);
+  EXPECT_EQ(joined[0].joined_after, AssignmentId(2, 5));
   EXPECT_EQ(recovered.last_worker, WorkerId(4));
   ASSERT_EQ(recovered.workers_once_known.size(), 2u);
   EXPECT_EQ(recovered.workers_once_known[0].host, "host-1");

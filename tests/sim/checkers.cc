@@ -80,7 +80,8 @@ void Checkers::Excuse(ProcessId process) {
 bool Checkers::HasUnexcused(ProcessId process) {
   for (const auto& [id, task] : processes_[process].started) {
     const JobHistory* job = Find(id);
-    if (job == nullptr || job->tasks.at(task).has_outcome) continue;
+    if (job == nullptr || job->tasks.at(task).has_outcome || decided_.contains({id, task}))
+      continue;
     for (const Start& start : job->tasks.at(task).starts) {
       if (start.process == process && !start.excused) return true;
     }
@@ -116,11 +117,11 @@ void Checkers::OnSubmitAnswered(JobId job, bool is_volatile) {
   }
 }
 
-void Checkers::OnLeftRecorded(ProcessId id, bool departed) {
+void Checkers::OnLeftRecorded(ProcessId id) {
   const Process& process = processes_[id];
   const std::int64_t silent_us =
       timeline_.now_us() - std::max(process.last_contact_us, serving_since_us_);
-  if (!departed && process.alive && silent_us < lease_us_ && HasUnexcused(id)) {
+  if (process.alive && silent_us < lease_us_ && HasUnexcused(id)) {
     Violate(absl::StrCat("process ", id.value(), " lives, was heard ", silent_us,
                          " us ago, and is given up"));
   }
@@ -142,11 +143,18 @@ void Checkers::OnAccepted(const coordinator::JobAccepted& record) {
 
 void Checkers::OnOutcome(const coordinator::OutcomeRecorded& record, bool durable) {
   JobHistory* job = Find(record.job);
-  if (job == nullptr || durable == job->spec.is_volatile) return;
+  if (job == nullptr) return;
+  if (durable == job->spec.is_volatile) {
+    for (TaskIndex task = record.tasks.first; task < record.tasks.end(); ++task) {
+      decided_.emplace(record.job, task);
+    }
+    return;
+  }
   for (TaskIndex task = record.tasks.first; task < record.tasks.end(); ++task) {
     TaskHistory& history = job->tasks.at(task);
     if (history.has_outcome) Violate(absl::StrCat(NameOf(record.job, task), " ends twice"));
     history.has_outcome = true;
+    decided_.erase({record.job, task});
   }
 }
 
@@ -179,6 +187,7 @@ void Checkers::OnForgotten(JobId job) {
 }
 
 void Checkers::OnCoordinatorKilled() {
+  decided_.clear();
   std::erase_if(jobs_, [](const auto& entry) { return entry.second.spec.is_volatile; });
   std::erase_if(answered_, [](const auto& entry) { return entry.second; });
 }

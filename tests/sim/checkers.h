@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/ids.h"
@@ -58,8 +59,7 @@ class Checkers {
   void OnReleased(JobId job, TaskRange tasks, AssignmentId assignment);
   void OnSubmitAnswered(JobId job, bool is_volatile);
   // The coordinator records that this process is a worker no longer.
-  // `departed`: it was told to go, or went, with nothing assigned; nobody gave it up.
-  void OnLeftRecorded(ProcessId process, bool departed);
+  void OnLeftRecorded(ProcessId process);
   void OnLeftDurable(ProcessId process) { Excuse(process); }
   void OnAccepted(const coordinator::JobAccepted& record);
   void OnOutcome(const coordinator::OutcomeRecorded& record, bool durable);
@@ -98,6 +98,8 @@ class Checkers {
   std::map<JobId, JobHistory> jobs_;
   std::map<JobId, bool> answered_;  // acknowledged submits: whether volatile
   std::set<JobId> forgotten_;
+  // Outcomes that the running coordinator has decided and that are not on the disk yet.
+  std::set<std::pair<JobId, TaskIndex>> decided_;
   std::map<ProcessId, Process> processes_;
   std::vector<std::string> violations_;
   std::uint64_t starts_ = 0;

@@ -142,7 +142,7 @@ void Sim::TakeRecord(const StepResult::Durable& durable, const Event& event) {
         members_[joined->worker] = worker->process();
     }
   } else if (const auto* left = std::get_if<WorkerLeft>(&record)) {
-    checkers_.OnLeftRecorded(members_.at(left->worker), left->reason == "left");
+    checkers_.OnLeftRecorded(members_.at(left->worker));
   } else if (const auto* outcome = std::get_if<OutcomeRecorded>(&record)) {
     checkers_.OnOutcome(*outcome, /*durable=*/false);
     const auto* finished = std::get_if<TasksFinished>(&event);
