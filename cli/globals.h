@@ -18,6 +18,7 @@ struct Globals {
   std::string output = "text";
   ConfigFlags config;
   std::string connect_timeout = "5s";
+  std::string reconnect_timeout = "1m";
   std::string log_level = "info";
   std::string log_format = "text";
   // The words from the first "--", ":::" or "::::" on; the options are read without them.

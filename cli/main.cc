@@ -22,6 +22,8 @@ void AddGlobalOptions(CLI::App& app, Globals& globals) {
                  "The file with the coordinator's token");
   app.add_option("--connect-timeout", globals.connect_timeout,
                  "How long to wait for the coordinator (default 5s)");
+  app.add_option("--reconnect-timeout", globals.reconnect_timeout,
+                 "How long to try again when it goes away meanwhile (default 1m)");
   app.add_option("--log-level", globals.log_level, "trace, debug, info, warn, error or off")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
   app.add_option("--log-format", globals.log_format, "text, or json: one object a line")

@@ -8,6 +8,9 @@ namespace haul::internal {
 
 }  // namespace haul::internal
 
+// Where the program never comes; says why not.
+#define HAUL_UNREACHABLE(why) ::haul::internal::CheckFailed(__FILE__, __LINE__, why)
+
 #define HAUL_CHECK(condition)                          \
   (static_cast<bool>(condition) ? static_cast<void>(0) \
                                 : ::haul::internal::CheckFailed(__FILE__, __LINE__, #condition))

@@ -73,7 +73,7 @@ class ResultDecoder {
   bool Float(const FunctionType& type, std::string* out) {
     std::uint64_t bits = 0;
     if (!Number(type.bytes, &bits)) return false;
-    std::array<char, 64> text;
+    std::array<char, 64> text{};
     char* const end = text.data() + text.size();
     // The shortest text that reads back as the same value.
     const auto written = type.bytes == 4

@@ -82,7 +82,7 @@ absl::StatusOr<std::uint64_t> ParseDurationMs(std::string_view text) {
 std::string FormatDurationMs(std::uint64_t duration_ms) {
   if (duration_ms < 1000) return absl::StrCat(duration_ms, "ms");
   if (duration_ms < 60'000)
-    return absl::StrFormat("%.1fs", static_cast<double>(duration_ms / 100) / 10);
+    return absl::StrFormat("%.1fs", std::floor(static_cast<double>(duration_ms) / 100) / 10);
   const std::uint64_t seconds = duration_ms / 1000;
   if (seconds < 3600) return absl::StrFormat("%dm%02ds", seconds / 60, seconds % 60);
   return absl::StrFormat("%dh%02dm", seconds / 3600, seconds / 60 % 60);

@@ -36,8 +36,7 @@ bool SurelyHolds(const State& state, const Worker& worker, JobId job) {
 
 }  // namespace
 
-Core::Core(CoreOptions options, std::uint64_t epoch)
-    : options_(std::move(options)), epoch_(epoch) {}
+Core::Core(const CoreOptions& options, std::uint64_t epoch) : options_(options), epoch_(epoch) {}
 
 void Core::Recover(const DurableRecord& record) {
   state_.Apply(record);

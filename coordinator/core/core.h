@@ -41,7 +41,7 @@ struct StepResult {
 class Core {
  public:
   // `epoch` is this start's, durable already.
-  Core(CoreOptions options, std::uint64_t epoch);
+  Core(const CoreOptions& options, std::uint64_t epoch);
 
   // On start, in the order in which the store gives them; then Step(ServingStarted).
   void Recover(const DurableRecord& record);
@@ -76,7 +76,7 @@ class Core {
 
   // Applies and hands out; returns what rests on it (0 for a volatile job: nothing to wait for).
   RecordSequence Record(DurableRecord record, bool is_volatile = false);
-  void Note(VolatileRecord record) { state_.Apply(record); }
+  void Note(const VolatileRecord& record) { state_.Apply(record); }
   template <typename What>
   void Do(What what, RecordSequence rests_on = 0) {
     result_.effects.push_back({std::move(what), rests_on});

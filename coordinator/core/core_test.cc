@@ -8,7 +8,6 @@
 namespace haul::coordinator {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 

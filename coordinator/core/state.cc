@@ -20,8 +20,7 @@ std::uint64_t& TaskCounts::Of(TaskStatus status) {
     case TaskStatus::kCrashed:
       break;
   }
-  HAUL_CHECK(!"a crash is not terminal");
-  return lost;
+  HAUL_UNREACHABLE("a crash is not terminal");
 }
 
 JobState Job::state() const {

@@ -175,8 +175,7 @@ Write Loop::ToWrite(const DurableRecord& record, Payload* payload) const {
         using Record = std::decay_t<decltype(other)>;
         if constexpr (std::is_same_v<Record, JobAccepted> ||
                       std::is_same_v<Record, OutcomeRecorded>) {
-          HAUL_CHECK(!"handled above");
-          return JobForgotten{};
+          HAUL_UNREACHABLE("handled above");
         } else {
           return other;
         }
@@ -256,8 +255,7 @@ void Loop::Queue(Effect effect) {
             Answered(what.request, std::variant<AnswerSubmit, AnswerJob, AnswerWorker>(what));
           };
         } else {
-          HAUL_CHECK(!"an effect for a session");
-          return {};
+          HAUL_UNREACHABLE("an effect for a session");
         }
       },
       effect.what);

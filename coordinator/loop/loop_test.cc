@@ -108,7 +108,7 @@ class LoopTest : public testing::Test {
   void SetUp() override { Start({}); }
   void TearDown() override { End(); }
 
-  void Start(LoopOptions options) {
+  void Start(const LoopOptions& options) {
     auto loop = Loop::Create(options, store_, memory_, poller_);
     ASSERT_TRUE(loop.ok()) << loop.status();
     loop_ = *std::move(loop);

@@ -12,6 +12,8 @@
 extern "C" {
 #endif
 
+// NOLINTBEGIN(modernize-use-using, readability-identifier-naming): it is C.
+
 #define HAUL_INTERFACE_VERSION 1u
 
 // What a function may ask of its host, from the thread that runs the task and until it returns.
@@ -56,6 +58,8 @@ typedef struct haul_library {
   uint64_t function_count;
   const haul_function* functions;
 } haul_library;
+
+// NOLINTEND(modernize-use-using, readability-identifier-naming)
 
 #ifdef __cplusplus
 }  // extern "C"

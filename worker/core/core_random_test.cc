@@ -288,7 +288,8 @@ class World {
         ++it;
       }
     }
-    for (auto& [assignment, waiting] : executor.waiting) {
+    for (auto& [id_of_waiting, waiting] : executor.waiting) {
+      const AssignmentId assignment = id_of_waiting;
       const auto running = std::count_if(executor.running.begin(), executor.running.end(),
                                          [&](const Key& key) { return key.first == assignment; });
       for (auto n = running; n < executor.width[assignment] && !waiting.empty(); ++n) {

@@ -64,13 +64,13 @@ class CoreTest : public testing::Test {
     EXPECT_EQ(run.tasks, tasks);
     EXPECT_EQ(run.width, width);
   }
-  void ExpectHandedBack(std::vector<TaskRange> tasks, HandBackReason reason) {
+  void ExpectHandedBack(const std::vector<TaskRange>& tasks, HandBackReason reason) {
     const SendHandedBack handed = worker().Take<SendHandedBack>();
     EXPECT_EQ(handed.tasks, tasks);
     EXPECT_EQ(handed.reason, reason);
   }
   // The outcomes that are owed leave as batches of these sizes, numbered from `sequence`.
-  void ExpectSealed(std::uint64_t sequence, std::vector<std::size_t> outcome_counts) {
+  void ExpectSealed(std::uint64_t sequence, const std::vector<std::size_t>& outcome_counts) {
     worker().Send(SendSlotFree{});
     for (const std::size_t count : outcome_counts) {
       const SealBatch seal = worker().Take<SealBatch>();
