@@ -7,15 +7,19 @@
 // a vanished client).
 #pragma once
 
+#include <google/protobuf/unknown_field_set.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/async_stream.h>
 #include <grpcpp/support/async_unary_call.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/rpc/completion_queue_loop.h"
 #include "common/rpc/status.h"
@@ -41,6 +45,32 @@ class Operation final : public Tag {
 
   const std::shared_ptr<void> call_;
   const std::function<void(bool)> then_;
+};
+
+// gRPC tells of a message that cannot be parsed as it tells of the stream's end. But parsing begins
+// by clearing what it fills, so a mark that was set before and is gone tells them apart.
+template <typename Message>
+class ReadMark {
+ public:
+  static void Set(Message& message) {
+    auto* fields = message.GetReflection()->MutableUnknownFields(&message);
+    fields->Clear();
+    fields->AddVarint(kField, kValue);
+  }
+  static bool IsSet(const Message& message) {
+    const auto& fields = message.GetReflection()->GetUnknownFields(message);
+    return fields.field_count() == 1 && fields.field(0).number() == kField &&
+           fields.field(0).type() == google::protobuf::UnknownField::TYPE_VARINT &&
+           fields.field(0).varint() == kValue;
+  }
+  static absl::Status Unreadable() {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the message is no ", Message::descriptor()->full_name(), "; texts in it must be UTF-8"));
+  }
+
+ private:
+  static constexpr int kField = (1 << 29) - 1;
+  static constexpr std::uint64_t kValue = 0x6861756c;
 };
 
 struct ServerQueue {
@@ -181,11 +211,16 @@ class ClientStreamCall
   }
 
   // Not while another is in flight. `then(nullptr)`: the client closed its side or is gone, which
-  // cannot be told apart here; finishing does no harm in either case.
+  // cannot be told apart here; finishing does no harm in either case. Or what came is unreadable.
   void Read(std::function<void(Request*)> then) {
+    ReadMark<Request>::Set(request_);
     reader_.Read(&request_, Operation::Of(this->shared_from_this(), [this, then](bool ok) {
       then(ok ? &request_ : nullptr);
     }));
+  }
+  // After a read that gave nullptr: why, if the client is to blame; otherwise OK.
+  absl::Status read_error() const {
+    return ReadMark<Request>::IsSet(request_) ? absl::OkStatus() : ReadMark<Request>::Unreadable();
   }
   void Finish(const Reply& reply) {
     reader_.Finish(reply, grpc::Status::OK, Operation::Of(this->shared_from_this(), [](bool) {}));
@@ -227,11 +262,16 @@ class BidiCall : public std::enable_shared_from_this<BidiCall<Service, Request, 
                       }));
   }
 
-  // Not while another is in flight; then(nullptr): nothing more comes.
+  // Not while another is in flight; then(nullptr): nothing more comes, or what came is unreadable.
   void Read(std::function<void(Request*)> then) {
+    ReadMark<Request>::Set(request_);
     stream_.Read(&request_, Operation::Of(this->shared_from_this(), [this, then](bool ok) {
       then(ok ? &request_ : nullptr);
     }));
+  }
+  // After a read that gave nullptr: why, if the client is to blame; otherwise OK.
+  absl::Status read_error() const {
+    return ReadMark<Request>::IsSet(request_) ? absl::OkStatus() : ReadMark<Request>::Unreadable();
   }
   void Write(const Reply& reply, std::function<void(bool ok)> then) {
     stream_.Write(reply, Operation::Of(this->shared_from_this(), std::move(then)));

@@ -37,6 +37,7 @@ void AttachedWorker::OnMessage(v1::WorkerMessage* message) {
   if (over_) return;
   if (message == nullptr) {
     loop_.SessionEnded(session_);
+    if (absl::Status error = call_->read_error(); !error.ok()) return Close(error);
     return End();
   }
   if (absl::Status status = Take(*message); !status.ok()) {

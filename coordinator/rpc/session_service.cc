@@ -27,6 +27,7 @@ class Upload : public std::enable_shared_from_this<Upload> {
  private:
   void OnMessage(v1::UploadRequest* message) {
     if (message == nullptr) {
+      if (absl::Status error = call_->read_error(); !error.ok()) return Fail(error);
       if (total_bytes_ == ~0ull || received_bytes_ != total_bytes_) {
         return Fail(absl::InvalidArgumentError("the upload ended before it was complete"));
       }

@@ -19,6 +19,7 @@ void SubmitCall::ReadNext() {
 void SubmitCall::OnMessage(v1::SubmitRequest* message) {
   if (message == nullptr) {
     Drop();
+    if (absl::Status error = call_->read_error(); !error.ok()) return call_->Finish(error);
     return call_->Finish(absl::InvalidArgumentError("the submit ended before it was complete"));
   }
   if (absl::Status status = Take(*message); !status.ok()) {
