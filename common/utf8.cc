@@ -55,6 +55,13 @@ bool IsPrintableUtf8(std::string_view text) {
   return true;
 }
 
+std::string_view CutUtf8(std::string_view text, std::size_t most_bytes) {
+  if (text.size() <= most_bytes) return text;
+  std::size_t size = most_bytes;
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
+  return text.substr(0, size);
+}
+
 std::string ToUtf8(std::string_view text) {
   std::string result;
   result.reserve(text.size());

@@ -25,5 +25,14 @@ TEST(Utf8Test, WhatIsNotUtf8IsEscaped) {
   EXPECT_TRUE(IsUtf8(ToUtf8(std::string("\x00\x80\xf4\x90", 4))));
 }
 
+TEST(Utf8Test, ACutFallsBetweenCharacters) {
+  EXPECT_EQ(CutUtf8("plain", 5), "plain");
+  EXPECT_EQ(CutUtf8("plain", 4), "plai");
+  EXPECT_EQ(CutUtf8("plain", 0), "");
+  EXPECT_EQ(CutUtf8("a\xf0\x9f\x9a\x82z", 4), "a");
+  EXPECT_EQ(CutUtf8("a\xf0\x9f\x9a\x82z", 5), "a\xf0\x9f\x9a\x82");
+  EXPECT_EQ(CutUtf8("\x80\x80\x80", 2), "") << "no character begins there";
+}
+
 }  // namespace
 }  // namespace haul

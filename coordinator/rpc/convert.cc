@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/command_template.h"
 #include "common/function_text.h"
+#include "common/utf8.h"
 #include "common/wire/convert.h"
 
 namespace haul::coordinator {
@@ -146,7 +147,8 @@ std::string Describe(const v1::JobSpec& spec) {
       if (text.size() > kDescriptionBytes) break;
     }
   }
-  if (text.size() > kDescriptionBytes) text = text.substr(0, kDescriptionBytes - 3) + "...";
+  if (text.size() > kDescriptionBytes)
+    text = std::string(CutUtf8(text, kDescriptionBytes - 3)) + "...";
   return text;
 }
 

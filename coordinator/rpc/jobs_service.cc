@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/utf8.h"
 #include "coordinator/rpc/follow_call.h"
 #include "coordinator/rpc/selector.h"
 #include "coordinator/rpc/submit_call.h"
@@ -75,7 +76,7 @@ void JobsService::Cancel(const CancelCall::Pointer& call) {
     call->Finish(ToWire(loop_.core().state(), *found));
   });
   const std::string by = call->request().by().empty() ? "a client" : call->request().by();
-  loop_.Handle(JobCancelAsked{request, (*job)->id, by.substr(0, limits_.name_bytes)});
+  loop_.Handle(JobCancelAsked{request, (*job)->id, std::string(CutUtf8(by, limits_.name_bytes))});
 }
 
 void JobsService::Forget(const ForgetCall::Pointer& call) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/utf8.h"
 #include "coordinator/rpc/attached_worker.h"
 
 namespace haul::coordinator {
@@ -118,8 +119,8 @@ void SessionService::Serve(const rpc::ServerQueue& server) {
   });
   DeathCall::Serve(server, service_, &Service::RequestReportDeath, [this](auto call) {
     const v1::DeathCertificate& certificate = call->request();
-    loop_.Handle(WorkerDeathReported{certificate.incarnation(),
-                                     certificate.cause().substr(0, limits_.name_bytes)});
+    loop_.Handle(WorkerDeathReported{
+        certificate.incarnation(), std::string(CutUtf8(certificate.cause(), limits_.name_bytes))});
     loop_.WhenDurable([call] { call->Finish(v1::DeathReceipt()); });
   });
 }
