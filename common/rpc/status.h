@@ -1,4 +1,4 @@
-// absl::Status inside, grpc::Status on the wire. Any thread.
+// absl::Status inside, grpc::Status on the wire, where long messages are cut. Any thread.
 #pragma once
 
 #include <grpcpp/support/status.h>
