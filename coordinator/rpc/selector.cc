@@ -12,6 +12,7 @@ absl::StatusOr<const Job*> FindJob(const State& state, const v1::JobSelector& se
       if (const Job* job = state.FindJob(JobId(selector.job_id()))) return job;
       return absl::NotFoundError(absl::StrCat("job: there is no job ", selector.job_id()));
     case v1::JobSelector::kName: {
+      if (selector.name().empty()) break;  // else it were the newest job without a name
       const Job* newest = nullptr;
       for (const auto& [id, job] : state.jobs()) {
         if (job.facts.spec.name != selector.name()) continue;
@@ -24,6 +25,7 @@ absl::StatusOr<const Job*> FindJob(const State& state, const v1::JobSelector& se
           absl::StrCat("job: there is no job named '", absl::CEscape(selector.name()), "'"));
     }
     case v1::JobSelector::kLast:
+      if (!selector.last()) break;
       if (const Job* job = state.NewestJob()) return job;
       return absl::NotFoundError("job: there is no job yet");
     case v1::JobSelector::BY_NOT_SET:
