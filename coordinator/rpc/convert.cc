@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kDescriptionBytes = 200;
 constexpr std::uint32_t kMaxCpusMilli = 1'000'000;
+constexpr std::size_t kMaxPathBytes = 4096;
 constexpr std::uint32_t kMaxAttempts = 1'000;
 constexpr std::uint64_t kMaxTimeoutMs = 10ull * 366 * 24 * 3600 * 1000;
 
@@ -25,18 +26,6 @@ absl::Status Refused(absl::string_view field, absl::string_view why) {
 absl::Status TooLarge(absl::string_view field, std::uint64_t value, std::uint64_t limit,
                       absl::string_view unit) {
   return Refused(field, absl::StrCat(value, " ", unit, " are over the limit of ", limit));
-}
-
-// Printable UTF-8: protobuf has checked the encoding of string fields, control characters are ours.
-absl::Status CheckName(absl::string_view field, const std::string& name, const Limits& limits) {
-  if (name.size() > limits.name_bytes)
-    return TooLarge(field, name.size(), limits.name_bytes, "bytes");
-  for (const char c : name) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      return Refused(field, absl::StrCat("'", absl::CEscape(name), "' has unprintable characters"));
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::Status CheckCommand(const v1::Command& command, const Limits& limits) {
@@ -55,15 +44,18 @@ absl::Status CheckCommand(const v1::Command& command, const Limits& limits) {
     return TooLarge("command.arguments", bytes, limits.argument_bytes,
                     "bytes of arguments and environment");
   }
-  for (const std::string* path : {&command.directory(), &command.stdin_file()}) {
-    if (path->size() > 4096) return TooLarge("command.directory", path->size(), 4096, "bytes");
+  const std::pair<const char*, const std::string&> paths[] = {
+      {"command.directory", command.directory()}, {"command.stdin_file", command.stdin_file()}};
+  for (const auto& [field, path] : paths) {
+    if (path.size() > kMaxPathBytes) return TooLarge(field, path.size(), kMaxPathBytes, "bytes");
   }
   if (!command.temporary_directory() &&
       (command.directory().empty() || command.directory()[0] != '/')) {
     return Refused("command.directory", absl::StrCat("'", absl::CEscape(command.directory()),
                                                      "' is not an absolute path"));
   }
-  return CommandTemplate::Parse(text).status();
+  const absl::Status parsed = CommandTemplate::Parse(text).status();
+  return parsed.ok() ? parsed : Refused("command", parsed.message());
 }
 
 absl::Status CheckArray(const v1::JobSpec& spec) {
@@ -95,6 +87,15 @@ absl::Status CheckNumbers(const v1::JobSpec& spec) {
 }
 
 }  // namespace
+
+absl::Status CheckName(absl::string_view field, const std::string& name, const Limits& limits) {
+  if (name.size() > limits.name_bytes)
+    return TooLarge(field, name.size(), limits.name_bytes, "bytes");
+  if (!IsPrintableUtf8(name)) {
+    return Refused(field, absl::StrCat("'", absl::CEscape(name), "' has unprintable characters"));
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits) {
   if (absl::Status s = CheckName("name", spec.name(), limits); !s.ok()) return s;

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/events.h"
 #include "coordinator/store/store.h"
@@ -23,6 +24,8 @@ struct Limits {
   std::size_t name_bytes = 256;
 };
 
+// Printable UTF-8 within the limit. Empty passes.
+absl::Status CheckName(absl::string_view field, const std::string& name, const Limits& limits);
 // The scheduling half of a spec, checked; the whole spec is its template. Without counts of inputs.
 absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits);
 // After all inputs came: their number is the number of tasks, unless the job is an array.

@@ -37,11 +37,8 @@ absl::Status SubmitCall::Take(v1::SubmitRequest& message) {
       return absl::InvalidArgumentError("spec: missing in the first message");
     absl::StatusOr<JobSpec> spec = ToCore(message.spec(), limits_);
     if (!spec.ok()) return spec.status();
-    if (message.request_id().size() > limits_.name_bytes ||
-        message.owner().size() > limits_.name_bytes) {
-      return absl::InvalidArgumentError(absl::StrCat("request_id, owner: longer than the limit of ",
-                                                     limits_.name_bytes, " bytes"));
-    }
+    if (absl::Status s = CheckName("request_id", message.request_id(), limits_); !s.ok()) return s;
+    if (absl::Status s = CheckName("owner", message.owner(), limits_); !s.ok()) return s;
     spec_ = *std::move(spec);
     spec_.request_id = message.request_id();
     spec_.owner = message.owner();
@@ -49,18 +46,23 @@ absl::Status SubmitCall::Take(v1::SubmitRequest& message) {
   } else if (message.has_spec()) {
     return absl::InvalidArgumentError("spec: only in the first message");
   }
-  return message.input_count() > 0 ? TakeInputs(message) : absl::OkStatus();
+  // Bytes without a count are not passed over either.
+  const bool has_inputs = message.input_count() > 0 || !message.inputs().data().empty();
+  return has_inputs ? TakeInputs(message) : absl::OkStatus();
 }
 
 absl::Status SubmitCall::TakeInputs(v1::SubmitRequest& message) {
   if (wire_spec_.has_array()) return absl::InvalidArgumentError("inputs: an array job has none");
   const std::uint64_t count = message.input_count();
-  if (count > loop_.core().options().max_tasks_per_job - input_count_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("inputs: more than the limit of ", loop_.core().options().max_tasks_per_job));
+  const std::uint64_t most = loop_.core().options().max_tasks_per_job;
+  if (count > most - input_count_) {
+    return absl::InvalidArgumentError(absl::StrCat("inputs: ", input_count_, " and ", count,
+                                                   " more are over the limit of ", most));
   }
   absl::StatusOr<PackedBytes> values = wire::FromWire(std::move(*message.mutable_inputs()), count);
-  if (!values.ok()) return values.status();
+  if (!values.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("inputs: ", values.status().message()));
+  }
   for (std::uint64_t i = 0; values->uniform_size() == 0 && i < count; ++i) {
     if ((*values)[i].size() <= limits_.argument_bytes) continue;
     return absl::InvalidArgumentError(
