@@ -29,12 +29,15 @@ class Upload : public std::enable_shared_from_this<Upload> {
   void OnMessage(v1::UploadRequest* message) {
     if (message == nullptr) {
       if (absl::Status error = call_->read_error(); !error.ok()) return Fail(error);
-      if (total_bytes_ == ~0ull || received_bytes_ != total_bytes_) {
-        return Fail(absl::InvalidArgumentError("the upload ended before it was complete"));
+      if (!begun_ || received_bytes_ != total_bytes_) {
+        return Fail(absl::InvalidArgumentError(
+            absl::StrCat("total_bytes: ", total_bytes_, ", but ", received_bytes_, " came")));
       }
       return OnFilesThread([this] { return Complete(); });
     }
-    if (total_bytes_ == ~0ull) {
+    if (!begun_) {
+      begun_ = true;
+      if (absl::Status status = CheckHeld(*message); !status.ok()) return Fail(status);
       total_bytes_ = message->total_bytes();
       name_ = {.job = JobId(message->job_id()),
                .assignment = AssignmentId(message->assignment_id()),
@@ -47,6 +50,23 @@ class Upload : public std::enable_shared_from_this<Upload> {
           absl::StrCat("data: more than total_bytes, which is ", total_bytes_)));
     }
     OnFilesThread([this, data = std::move(*message->mutable_data())] { return Append(data); });
+  }
+
+  // What nobody holds can have no outcome that would refer to it.
+  absl::Status CheckHeld(const v1::UploadRequest& first) const {
+    const State& state = loop_.core().state();
+    const Assignment* assignment = state.FindAssignment(AssignmentId(first.assignment_id()));
+    if (assignment == nullptr || assignment->job.value() != first.job_id()) {
+      const std::string text = absl::StrCat("assignment_id: ", first.assignment_id(), " of job ",
+                                            first.job_id(), " is not live");
+      // After a restart it may be, once its worker has said hello.
+      return state.adopting() ? absl::UnavailableError(text) : absl::NotFoundError(text);
+    }
+    if (!assignment->tasks.ContainsAll({first.task(), 1})) {
+      return absl::NotFoundError(absl::StrCat("task: ", first.task(), " is not one of assignment ",
+                                              first.assignment_id()));
+    }
+    return absl::OkStatus();
   }
 
   // On the files thread.
@@ -102,7 +122,8 @@ class Upload : public std::enable_shared_from_this<Upload> {
   OutputFiles& files_;
   const Call::Pointer call_;
   OutputName name_;
-  std::uint64_t total_bytes_ = ~0ull;
+  bool begun_ = false;
+  std::uint64_t total_bytes_ = 0;
   std::uint64_t received_bytes_ = 0;
   std::unique_ptr<OutputFiles::Writer> writer_;
   std::string reference_;
