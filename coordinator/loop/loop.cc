@@ -150,6 +150,21 @@ void Loop::Take(StepResult result, Payload* payload) {
   for (Effect& effect : result.effects) Queue(std::move(effect));
 }
 
+namespace {
+
+// What of a run's outcome is that of some of its tasks. `run` is as before when this returns.
+Outcome PartOf(Outcome& run, TaskRange tasks) {
+  PackedBytes results = std::exchange(run.results, {});  // not copied for each part
+  Outcome part = run;
+  if (results.count() > 0) {
+    part.results = results.Slice(tasks.first - run.tasks.first, tasks.count);
+  }
+  run.results = std::move(results);
+  return part;
+}
+
+}  // namespace
+
 // Payloads are moved out: an outcome is recorded at most once.
 Write Loop::ToWrite(const DurableRecord& record, Payload* payload) const {
   if (const auto* accepted = std::get_if<JobAccepted>(&record)) {
@@ -159,7 +174,7 @@ Write Loop::ToWrite(const DurableRecord& record, Payload* payload) const {
     Outcome outcome;
     if (recorded->payload != OutcomeRecorded::kNoPayload) {
       Outcome& given = payload->outcomes[recorded->payload];
-      outcome = given.tasks == recorded->tasks ? std::move(given) : given;
+      outcome = given.tasks == recorded->tasks ? std::move(given) : PartOf(given, recorded->tasks);
     } else {
       outcome.finished_unix_us = recorded->unix_us;
     }
