@@ -10,12 +10,15 @@
 
 namespace haul::rpc {
 
-// What the queue gives back. Done runs on the polling thread, once for each operation started with
-// it.
+// What the queue gives back. One of the two runs on the polling thread, once for each operation
+// started with it.
 class Tag {
  public:
   virtual ~Tag() = default;
   virtual void Done(bool ok) = 0;
+  // Instead, while a queue that was shut down is emptied: nothing may be started on it any more, so
+  // what would have happened next does not.
+  virtual void Dropped() {}
 };
 
 class CompletionQueueLoop {

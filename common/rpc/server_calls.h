@@ -4,7 +4,7 @@
 // next one by a new object. It lives until its last operation came back, whoever drops it first:
 // handlers hold shared_ptrs. Everything runs on the thread that polls the queue. One read and one
 // write are in flight at most; OnDone runs once, when the stream is over for whatever reason (also
-// a vanished client).
+// a vanished client). When the server ends, what handlers wait for does not come any more.
 #pragma once
 
 #include <google/protobuf/unknown_field_set.h>
@@ -38,6 +38,7 @@ class Operation final : public Tag {
     const std::unique_ptr<Operation> self(this);
     then_(ok);
   }
+  void Dropped() override { delete this; }
 
  private:
   Operation(std::shared_ptr<void> call, std::function<void(bool)> then)
@@ -172,6 +173,11 @@ class ServerStreamCall
       over_ = true;
       const Pointer call = std::exchange(call_, nullptr);
       if (const auto fn = std::exchange(on_done_, nullptr)) fn();
+    }
+    void Dropped() override {
+      over_ = true;
+      const Pointer call = std::exchange(call_, nullptr);
+      on_done_ = nullptr;
     }
 
    private:

@@ -95,7 +95,8 @@ void Server::Shutdown() {
   queue_->Shutdown();
   void* tag = nullptr;
   bool ok = false;
-  while (queue_->Next(&tag, &ok)) static_cast<rpc::Tag*>(tag)->Done(ok);
+  // Handlers do not run any more: what they would start, gRPC would abort on.
+  while (queue_->Next(&tag, &ok)) static_cast<rpc::Tag*>(tag)->Dropped();
   server_ = nullptr;
 }
 
