@@ -67,7 +67,8 @@ absl::Status Loop::Recover() {
 
 absl::Status Loop::Run() {
   while (!stopping_.load(std::memory_order_acquire)) {
-    poller_.Poll(ReadClocks().monotonic_us + options_.tick_ms * 1000);
+    const std::int64_t tick_us = ReadClocks().monotonic_us + options_.tick_ms * 1000;
+    poller_.Poll(timers_.empty() ? tick_us : std::min(tick_us, timers_.begin()->first));
     if (absl::Status status = Turn(); !status.ok()) return status;
   }
   return absl::OkStatus();
@@ -81,6 +82,7 @@ void Loop::Stop() {
 absl::Status Loop::Turn() {
   read_thread_->RunContinuations();
   files_thread_->RunContinuations();
+  RunTimers();
   Handle(TimePassed{});
   CommitTurn();
   Release();
@@ -456,6 +458,18 @@ void Loop::ReadTemplate(JobId id, std::function<void(absl::StatusOr<std::string>
   if (!taken) {
     due_.push_back(
         [done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
+  }
+}
+
+void Loop::RunAt(std::int64_t monotonic_us, std::function<void()> fn) {
+  timers_.emplace(monotonic_us, std::move(fn));
+}
+
+void Loop::RunTimers() {
+  const std::int64_t now_us = ReadClocks().monotonic_us;
+  while (!timers_.empty() && timers_.begin()->first <= now_us) {
+    const auto node = timers_.extract(timers_.begin());
+    node.mapped()();
   }
 }
 

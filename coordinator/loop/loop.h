@@ -90,6 +90,9 @@ class Loop {
   // Whoever had that id, also when it has left; nullptr for none.
   const WorkerJoined* WorkerOnceKnown(WorkerId id) const;
 
+  // Runs `fn` in the turn that follows that time.
+  void RunAt(std::int64_t monotonic_us, std::function<void()> fn);
+
   // `fn` runs whenever there may be something new about the job, until Unwatch.
   using WatchId = std::uint64_t;
   WatchId Watch(JobId job, std::function<void()> fn);
@@ -114,6 +117,7 @@ class Loop {
   void OnRecord(const DurableRecord& record, Payload* payload);
   // Fails the tasks whose results do not fit into what volatile jobs may fill.
   void KeepWithinRoom(TasksFinished& event, Payload& payload) const;
+  void RunTimers();
   void CommitTurn();
   void Release();
   void Queue(Effect effect);
@@ -141,6 +145,7 @@ class Loop {
   // What waits for the disk, by the record that it rests on.
   std::multimap<RecordSequence, std::function<void()>> waiting_;
   std::vector<std::function<void()>> due_;  // rests on nothing: at the end of the turn
+  std::multimap<std::int64_t, std::function<void()>> timers_;  // by the monotonic time
   absl::flat_hash_map<RequestId, AnswerCallback> requests_;
   std::map<SessionId, SessionQueue> sessions_;
   absl::flat_hash_map<JobId, std::shared_ptr<const std::string>> templates_;  // of unfinished jobs

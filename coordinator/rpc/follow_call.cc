@@ -21,6 +21,7 @@ void FollowCall::Start(Loop& loop, Call::Pointer call) {
   const std::shared_ptr<FollowCall> follow(new FollowCall(loop, call, (*job)->id));
   follow->watch_ = loop.Watch(follow->job_, [follow] {
     follow->news_ = true;
+    follow->status_changed_ = true;
     follow->Pump();
   });
   follow->watching_ = true;
@@ -68,13 +69,9 @@ void FollowCall::Pump() {
       AddStatus(last);
       return Write(std::move(last), true);
     }
-    if (!std::exchange(news_, false)) return;
-    if (ReadClocks().monotonic_us - status_sent_us_ < kStatusIntervalUs) return;
-    v1::FollowReply reply;
-    AddStatus(reply);
-    return Write(std::move(reply), false);
+    return TellStatus();
   }
-  if (!news_ && !job->is_ended()) return;
+  if (!news_ && !job->is_ended()) return TellStatus();
   news_ = false;
   busy_ = true;
   loop_.ReadOutcomes(query_, [self = shared_from_this()](absl::StatusOr<OutcomePage> page) {
@@ -124,7 +121,24 @@ void FollowCall::AddStatus(v1::FollowReply& reply) {
   const Job* job = loop_.core().state().FindJob(job_);
   if (job == nullptr) return;
   status_sent_us_ = ReadClocks().monotonic_us;
+  status_changed_ = false;
   *reply.mutable_status() = ToWire(loop_.core().state(), *job);
+}
+
+void FollowCall::TellStatus() {
+  if (!status_changed_) return;
+  const std::int64_t due_us = status_sent_us_ + kStatusIntervalUs;
+  if (ReadClocks().monotonic_us >= due_us) {
+    v1::FollowReply reply;
+    reply.set_cursor(query_.cursor);
+    AddStatus(reply);
+    return Write(std::move(reply), false);
+  }
+  if (std::exchange(timer_, true)) return;
+  loop_.RunAt(due_us, [self = shared_from_this()] {
+    self->timer_ = false;
+    self->Pump();
+  });
 }
 
 void FollowCall::Finish(const absl::Status& status) {

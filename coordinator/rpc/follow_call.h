@@ -23,6 +23,8 @@ class FollowCall : public std::enable_shared_from_this<FollowCall> {
   void OnPage(absl::StatusOr<OutcomePage> page);
   void Write(v1::FollowReply reply, bool last);
   void AddStatus(v1::FollowReply& reply);
+  // With nothing else to say: a status that has changed, now or when the last one is old enough.
+  void TellStatus();
   void Finish(const absl::Status& status);
 
   Loop& loop_;
@@ -31,8 +33,10 @@ class FollowCall : public std::enable_shared_from_this<FollowCall> {
   OutcomeQuery query_;
   Loop::WatchId watch_ = 0;
   bool watching_ = false;
-  bool busy_ = false;           // a read, a write or a wait is under way
-  bool news_ = true;            // since the last look
+  bool busy_ = false;            // a read, a write or a wait is under way
+  bool news_ = true;             // since the last look
+  bool status_changed_ = false;  // since it was sent
+  bool timer_ = false;
   bool ended_durable_ = false;  // seen, and on the disk
   bool finished_ = false;
   std::int64_t status_sent_us_ = 0;
