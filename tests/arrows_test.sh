@@ -16,7 +16,10 @@ readonly max_file_lines=700
 allowed_for() { # file room
   case "$1" in
     common/config.cc) echo "std system absl cli11"; return ;;
-    coordinator/rpc/*_test.cc | worker/rpc/*_test.cc | client/*_test.cc) echo "any"; return ;;
+    coordinator/rpc/*_test.cc | coordinator/rpc/*_fixture.h | worker/rpc/*_test.cc | client/*_test.cc)
+      echo "any"
+      return
+      ;;
     coordinator/loop/*_test.cc) echo "std absl common coordinator/core coordinator/loop coordinator/store"; return ;;
     worker/*_test.cc | worker/*_bench.cc)
       echo "std system absl spdlog common common/wire protobuf worker/core worker/exec worker/executor" \
