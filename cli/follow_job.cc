@@ -88,7 +88,13 @@ class JobFollower {
         print_status_ = printer_.Print(outcome, stop);
         if (!print_status_.ok()) return false;
       }
-      std::fflush(stdout);
+      print_status_ = FlushOutput();
+      if (!print_status_.ok()) return false;
+      // The progress line would take an unfinished line of output along when it goes.
+      if (output_is_terminal_ && progress_.enabled() && printer_.is_within_line()) {
+        std::fputc('\n', stdout);
+        std::fflush(stdout);
+      }
     }
     if (update.status.has_value()) {
       last_ = std::move(update.status);
@@ -98,6 +104,7 @@ class JobFollower {
   }
 
   const bool json_;
+  const bool output_is_terminal_ = isatty(STDOUT_FILENO) != 0;
   Client& client_;
   const client::JobId job_;
   TaskPrinter printer_;
@@ -115,7 +122,6 @@ int SubmitAndFollow(const Globals& globals, Client& client, PreparedJob& job, bo
   Interrupts interrupts;
   JobFollower follower(globals, client, submitted->job, job.spec);
   const Status followed = follower.Follow(keep_order, interrupts.token());
-  std::fflush(stdout);
   if (followed.kind() == client::ErrorKind::kStopped) {
     return Detach(client, submitted->job, interrupts);
   }

@@ -16,8 +16,8 @@ using client::ErrorKind;
 using client::InputSource;
 using client::Status;
 
-// The coordinator takes no longer value in one message.
-constexpr std::size_t kMostLineBytes = 4 << 20;
+// The coordinator takes no longer value.
+constexpr std::size_t kMostLineBytes = 128 << 10;
 
 // The lines of a file, without their ends.
 class LineSource : public InputSource {

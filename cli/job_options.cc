@@ -31,7 +31,8 @@ absl::Status FillSpec(const JobOptions& options, client::JobSpec* spec) {
   if (!timeout_ms.ok()) return OptionError("--timeout", timeout_ms.status());
   spec->timeout_ms = *timeout_ms;
   if (options.retries == std::numeric_limits<std::uint32_t>::max()) {
-    return absl::InvalidArgumentError("--retries: too many");
+    return absl::InvalidArgumentError(
+        absl::StrCat("--retries: ", options.retries, ", must be below ", options.retries));
   }
   spec->max_attempts = options.retries + 1;
   spec->volatile_job = options.volatile_job;

@@ -36,8 +36,8 @@ Status ForEachOutcome(Client& client, const client::JobStatus& job, const Select
       printed = on_outcome(outcome);
       if (!printed.ok()) return false;
     }
-    std::fflush(stdout);
-    return true;
+    printed = FlushOutput();
+    return printed.ok();
   });
   return printed.ok() ? followed : printed;
 }

@@ -32,6 +32,11 @@ void AddGlobalOptions(CLI::App& app, Globals& globals) {
 
 void FallThroughEverywhere(CLI::App* app) {
   app->fallthrough();
+  if (app->get_parent() != nullptr) {
+    app->footer(
+        "Every command also takes --data-dir, --coordinator, --token-file, --output and the other "
+        "options of `haul --help`.");
+  }
   for (CLI::App* command : app->get_subcommands([](CLI::App*) { return true; })) {
     FallThroughEverywhere(command);
   }
@@ -92,7 +97,9 @@ int Main(int argc, char** argv) {
                 "\"" + globals.tail.front() + "\" belongs to haul run, submit and call");
   }
   SetUpLog(globals.log_level, globals.log_format);
-  return globals.action();
+  const int exit_status = globals.action();
+  const client::Status written = FlushOutput();
+  return written.ok() ? exit_status : Fail(written);
 }
 
 }  // namespace

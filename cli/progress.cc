@@ -43,9 +43,12 @@ std::string ProgressLine(const client::JobStatus& job, double tasks_per_second,
                          std::size_t columns) {
   const std::uint64_t total = std::max<std::uint64_t>(job.task_count, 1);
   const std::uint64_t done = std::min(job.done(), total);
-  std::string line = absl::StrCat("job ", job.id.value, " ",
-                                  Bar(static_cast<double>(done) / static_cast<double>(total)), " ",
-                                  done, "/", total);
+  constexpr std::size_t kLeastColumnsForBar = 60;
+  std::string line = absl::StrCat("job ", job.id.value, " ");
+  if (columns >= kLeastColumnsForBar) {
+    absl::StrAppend(&line, Bar(static_cast<double>(done) / static_cast<double>(total)), " ");
+  }
+  absl::StrAppend(&line, done, "/", total);
   const std::uint64_t unsuccessful = job.failed + job.cancelled + job.lost;
   if (unsuccessful > 0) absl::StrAppend(&line, "  ", unsuccessful, " failed");
   if (job.assigned == 0 && !job.waiting_reason.empty() && !job.ended()) {

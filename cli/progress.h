@@ -22,6 +22,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  bool enabled() const { return enabled_; }
   void Update(const client::JobStatus& job);
   // Takes the line away for good.
   void End();

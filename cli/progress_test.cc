@@ -32,10 +32,10 @@ TEST(ProgressTest, FailuresAndReasonsToWaitAreNamed) {
 }
 
 TEST(ProgressTest, ItFitsTheTerminal) {
-  EXPECT_EQ(ProgressLine(Job(0, 10), 0, 11), "job 7 [...");
+  EXPECT_EQ(ProgressLine(Job(0, 10), 0, 11), "job 7 0/10");
   client::JobStatus job = Job(0, 10);
   job.assigned = 0;
-  job.waiting_reason = "für";
+  job.waiting_reason = std::string(40, 'x') + "für";
   const std::string whole = ProgressLine(job, 0, 200);
   EXPECT_EQ(ProgressLine(job, 0, whole.size() - 1), whole.substr(0, whole.size() - 3));
 }

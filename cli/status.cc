@@ -1,7 +1,11 @@
 #include "cli/status.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string>
+
+#include "absl/strings/str_cat.h"
 
 namespace haul::cli {
 
@@ -37,6 +41,17 @@ int Fail(int exit_status, std::string_view message) {
 }
 
 int Fail(const client::Status& status) { return Fail(ExitStatus(status.kind()), status.message()); }
+
+client::Status FlushOutput() {
+  static bool told = false;
+  const bool flushed = std::fflush(stdout) == 0;
+  const int error = errno;
+  if ((flushed && std::ferror(stdout) == 0) || told) return {};
+  told = true;
+  return {client::ErrorKind::kFailed,
+          absl::StrCat("cannot write to standard output",
+                       flushed ? "" : absl::StrCat(": ", std::strerror(error)))};
+}
 
 client::Status ToClientStatus(const absl::Status& status) {
   if (status.ok()) return {};

@@ -26,6 +26,9 @@ int Fail(const client::Status& status);
 // InvalidArgument is wrong usage, PermissionDenied a refusal, anything else a failure.
 int Fail(const absl::Status& status);
 
+// Whether all that was written to stdout is out; what is not is no success. Says so once.
+client::Status FlushOutput();
+
 client::Status ToClientStatus(const absl::Status& status);
 
 }  // namespace haul::cli

@@ -15,8 +15,6 @@ using client::Status;
 
 constexpr std::size_t kFailuresNamed = 10;
 
-void Write(FILE* to, std::string_view bytes) { std::fwrite(bytes.data(), 1, bytes.size(), to); }
-
 // What the JSON object of a task says of its result: a number or a boolean as such, a str as it is,
 // everything else in its text form.
 void SetResult(Json& object, const FunctionType& type, const std::string& text) {
@@ -108,20 +106,20 @@ Status TaskPrinter::PrintTaskJson(const Outcome& outcome, std::uint64_t task,
 Status TaskPrinter::PrintText(const Outcome& outcome, std::uint64_t task, std::stop_token stop) {
   if (function_.empty()) {
     if (outcome.output_file.empty()) {
-      Write(stdout, outcome.results[task - outcome.first]);
+      WriteOutput(outcome.results[task - outcome.first]);
     } else if (Status copied = Copy(outcome.output_file, stdout, stop); !copied.ok()) {
       return copied;
     }
     if (!options_.with_stderr) return Status();
     if (!outcome.error_file.empty()) return Copy(outcome.error_file, stderr, stop);
-    Write(stderr, outcome.error_output);
+    std::fwrite(outcome.error_output.data(), 1, outcome.error_output.size(), stderr);
     return Status();
   }
   if (outcome.state != client::TaskState::kSucceeded) return Status();
   const bool as_it_is = !signature_;
   if (as_it_is && !outcome.output_file.empty()) {
     Status copied = Copy(outcome.output_file, stdout, stop);
-    Write(stdout, "\n");
+    WriteOutput("\n");
     return copied;
   }
   const client::Result<std::string> bytes = ResultBytes(outcome, task, stop);
@@ -129,17 +127,27 @@ Status TaskPrinter::PrintText(const Outcome& outcome, std::uint64_t task, std::s
   const absl::StatusOr<std::string> text =
       as_it_is ? *bytes : ResultText(function_, *signature_, *bytes);
   // What has no text form is written as it is, too.
-  Write(stdout, text.ok() ? *text : *bytes);
-  Write(stdout, "\n");
+  WriteOutput(text.ok() ? *text : *bytes);
+  WriteOutput("\n");
   return Status();
+}
+
+void TaskPrinter::WriteOutput(std::string_view bytes) {
+  if (bytes.empty()) return;
+  std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+  is_within_line_ = bytes.back() != '\n';
 }
 
 Status TaskPrinter::Copy(const std::string& file, FILE* to, std::stop_token stop) {
   return client_.FetchOutput(
       job_, file,
-      [to](std::string_view piece) {
-        Write(to, piece);
-        return true;
+      [this, to](std::string_view piece) {
+        if (to == stdout) {
+          WriteOutput(piece);
+        } else {
+          std::fwrite(piece.data(), 1, piece.size(), to);
+        }
+        return std::ferror(to) == 0;
       },
       0, std::move(stop));
 }

@@ -29,6 +29,8 @@ class TaskPrinter {
   client::Status Print(const client::Outcome& outcome, std::stop_token stop = {});
 
   std::uint64_t unsuccessful_count() const { return unsuccessful_count_; }
+  // What was written to stdout last was no whole line.
+  bool is_within_line() const { return is_within_line_; }
   // One line on stderr for each of the first ten tasks that did not succeed, and one for the rest.
   void PrintFailures() const;
 
@@ -43,6 +45,7 @@ class TaskPrinter {
   // A function's result, wherever it is.
   client::Result<std::string> ResultBytes(const client::Outcome& outcome, std::uint64_t task,
                                           std::stop_token stop);
+  void WriteOutput(std::string_view bytes);
   void NoteFailure(const client::Outcome& outcome);
 
   Client& client_;
@@ -51,6 +54,7 @@ class TaskPrinter {
   std::string function_;  // empty: commands
   std::optional<FunctionSignature> signature_;
   std::uint64_t unsuccessful_count_ = 0;
+  bool is_within_line_ = false;
   std::vector<std::string> first_failures_;
 };
 

@@ -85,7 +85,7 @@ int Up(const Globals& globals, LocalClusterOptions options, bool is_private) {
     SayReady(globals, **cluster);
     Serve(foreground, **cluster);
   }
-  ForgetRunningUp(data_dir);
+  ForgetRunningUp(getpid());
   const absl::Status stopped = (*cluster)->Stop();
   if (!stopped.ok()) return Fail(stopped);
   return joined ? kExitSuccess : kExitTaskFailed;
@@ -98,9 +98,11 @@ void AddUp(CLI::App& app, Globals& globals) {
   const auto is_private = std::make_shared<bool>(false);
   CLI::App* up = app.add_subcommand(
       "up", "A whole cluster here, in the foreground; without --data-dir it leaves nothing behind");
-  up->add_option("--workers", options->workers, "How many workers (default 1)");
+  up->add_option("--workers", options->workers, "How many workers, 1 to 256 (default 1)")
+      ->check(CLI::Range(1, 256));
   up->add_option("--threads", options->threads,
-                 "Threads, hence cpus, of each worker (default: what there is, shared)");
+                 "Threads, hence cpus, of each worker (default: what there is, shared)")
+      ->check(CLI::Range(1, 1024));
   up->add_option("--functions", options->functions, "A library of functions to serve")
       ->expected(1)
       ->take_all();

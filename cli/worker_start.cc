@@ -13,6 +13,7 @@
 #include "cli/child.h"
 #include "cli/status.h"
 #include "cli/worker_command.h"
+#include "common/utf8.h"
 #include "worker/rpc/report_death.h"
 #include "worker/worker.h"
 
@@ -113,7 +114,10 @@ int ReportDeath(const Globals& globals, const StartOptions& options) {
 }
 
 void AddWorkerOptions(CLI::App& command, StartOptions& options) {
-  command.add_option("--name", options.name, "A name of its own in the cluster (default HOST-PID)");
+  command.add_option("--name", options.name, "A name of its own in the cluster (default HOST-PID)")
+      ->check([](const std::string& name) {
+        return IsPrintableUtf8(name) ? "" : "has bytes that are no printable UTF-8";
+      });
   command
       .add_option("--processes", options.processes, "Processes that functions run in (default 1)")
       ->check(CLI::Range(1, 1024));

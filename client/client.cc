@@ -7,6 +7,7 @@
 #include "client/convert.h"
 #include "client/impl.h"
 #include "common/config.h"
+#include "common/utf8.h"
 
 namespace haul::client {
 namespace {
@@ -178,7 +179,7 @@ Result<std::vector<JobStatus>> Client::ListJobs(std::uint32_t limit, bool active
 Result<JobStatus> Client::Cancel(const JobRef& job) {
   v1::CancelJobRequest request;
   ToWire(job, request.mutable_job());
-  request.set_by(UserName());
+  request.set_by(ToUtf8(UserName()));
   v1::JobStatus reply;
   if (Status status = impl_->Call(*impl_->jobs, &v1::Jobs::Stub::Cancel, request, &reply);
       !status.ok()) {
@@ -214,7 +215,7 @@ Result<std::vector<WorkerStatus>> Client::Workers() {
 
 Result<WorkerStatus> Client::Worker(const std::string& worker) {
   v1::ListWorkersRequest request;
-  request.set_worker(worker);
+  request.set_worker(ToUtf8(worker));
   v1::ListWorkersReply reply;
   if (Status status =
           impl_->Call(*impl_->cluster, &v1::Cluster::Stub::ListWorkers, request, &reply);
@@ -227,7 +228,7 @@ Result<WorkerStatus> Client::Worker(const std::string& worker) {
 
 Result<WorkerStatus> Client::Drain(const std::string& worker) {
   v1::DrainWorkerRequest request;
-  request.set_worker(worker);
+  request.set_worker(ToUtf8(worker));
   v1::WorkerStatus reply;
   if (Status status =
           impl_->Call(*impl_->cluster, &v1::Cluster::Stub::DrainWorker, request, &reply);
@@ -239,7 +240,7 @@ Result<WorkerStatus> Client::Drain(const std::string& worker) {
 
 Result<WorkerStatus> Client::StopWorker(const std::string& worker) {
   v1::StopWorkerRequest request;
-  request.set_worker(worker);
+  request.set_worker(ToUtf8(worker));
   v1::WorkerStatus reply;
   if (Status status = impl_->Call(*impl_->cluster, &v1::Cluster::Stub::StopWorker, request, &reply);
       !status.ok()) {

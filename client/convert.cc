@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "common/utf8.h"
+
 namespace haul::client {
 namespace {
 
@@ -85,7 +87,7 @@ void ToWire(const JobRef& job, v1::JobSelector* out) {
   if (job.id() != nullptr) {
     out->set_job_id(job.id()->value);
   } else if (job.name() != nullptr) {
-    out->set_name(*job.name());
+    out->set_name(ToUtf8(*job.name()));  // of no job, where this changes it
   } else {
     out->set_last(true);
   }

@@ -7,6 +7,7 @@
 #include "client/impl.h"
 #include "common/config.h"
 #include "common/packed_bytes.h"
+#include "common/utf8.h"
 #include "common/wire/convert.h"
 
 namespace haul::client {
@@ -89,13 +90,32 @@ v1::SubmitRequest FirstRequest(const JobSpec& spec, std::string request_id) {
   v1::SubmitRequest first;
   ToWire(spec, first.mutable_spec());
   first.set_request_id(std::move(request_id));
-  first.set_owner(UserName());
+  first.set_owner(ToUtf8(UserName()));
   return first;
+}
+
+// Names are text on the wire, and a message with other bytes could not even be read.
+Status CheckText(const char* field, const std::string& text) {
+  if (IsUtf8(text)) return {};
+  return Status(ErrorKind::kInvalid, absl::StrCat(field, ": \"", ToUtf8(text), "\" is not UTF-8"));
+}
+
+Status CheckNames(const JobSpec& spec, const std::string& request_id) {
+  if (Status name = CheckText("name", spec.name); !name.ok()) return name;
+  if (Status id = CheckText("request_id", request_id); !id.ok()) return id;
+  if (const auto* function = std::get_if<FunctionCall>(&spec.work)) {
+    return CheckText("function", function->name);
+  }
+  for (const auto& [name, value] : std::get<Command>(spec.work).environment) {
+    if (Status variable = CheckText("environment", name); !variable.ok()) return variable;
+  }
+  return {};
 }
 
 }  // namespace
 
 Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs, std::string request_id) {
+  if (Status names = CheckNames(spec, request_id); !names.ok()) return names;
   if (request_id.empty()) request_id = RandomRequestId();
   const v1::SubmitRequest first = FirstRequest(spec, request_id);
   if (first.ByteSizeLong() > kMostInputBytes) {

@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -28,7 +30,11 @@ std::string ConfigFile(const Environment& environment) {
   return base + "/haul/config.toml";
 }
 
-std::string NoteFile(const Environment& environment) { return DefaultDataDir(environment) + "/up"; }
+constexpr char kNotePrefix[] = "up.";
+
+std::string NoteFile(const Environment& environment, pid_t pid) {
+  return absl::StrCat(DefaultDataDir(environment), "/", kNotePrefix, pid);
+}
 
 // Nothing when it cannot be read; `error` then holds errno.
 std::optional<std::string> ReadSmallFile(const std::string& path, int* error = nullptr) {
@@ -81,19 +87,45 @@ absl::StatusOr<ConfigFlags> ReadConfigFile(const Environment& environment) {
   return config;
 }
 
-// The data directory of a `haul up` that still runs.
-std::optional<std::string> NotedDataDir(const Environment& environment) {
-  const std::optional<std::string> note = ReadSmallFile(NoteFile(environment));
-  if (!note.has_value()) return std::nullopt;
-  const std::size_t space = note->find(' ');
-  pid_t pid = 0;
-  if (space == std::string::npos || !absl::SimpleAtoi(note->substr(0, space), &pid) || pid <= 0) {
-    return std::nullopt;
+// The notes of every `haul up`, by their pids.
+std::vector<std::pair<pid_t, std::filesystem::path>> Notes(const Environment& environment) {
+  std::vector<std::pair<pid_t, std::filesystem::path>> notes;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(DefaultDataDir(environment), none)) {
+    const std::string name = entry.path().filename();
+    pid_t pid = 0;
+    if (name.starts_with(kNotePrefix) &&
+        absl::SimpleAtoi(name.substr(std::strlen(kNotePrefix)), &pid) && pid > 0) {
+      notes.emplace_back(pid, entry.path());
+    }
   }
-  if (kill(pid, 0) != 0 && errno == ESRCH) return std::nullopt;
-  std::string data_dir = note->substr(space);
-  absl::StripAsciiWhitespace(&data_dir);
-  return data_dir;
+  return notes;
+}
+
+bool IsRunning(pid_t pid) { return kill(pid, 0) == 0 || errno != ESRCH; }
+
+// The data directory of the `haul up` that was started last of those that still run.
+std::optional<std::string> NotedDataDir(const Environment& environment) {
+  std::optional<std::string> newest;
+  std::filesystem::file_time_type newest_time;
+  for (const auto& [pid, path] : Notes(environment)) {
+    std::error_code gone;
+    const auto time = std::filesystem::last_write_time(path, gone);
+    if (gone || !IsRunning(pid) || (newest.has_value() && time <= newest_time)) continue;
+    std::optional<std::string> data_dir = ReadSmallFile(path);
+    if (!data_dir.has_value()) continue;
+    absl::StripAsciiWhitespace(&*data_dir);
+    newest = *std::move(data_dir);
+    newest_time = time;
+  }
+  return newest;
+}
+
+bool HasPort(const std::string& address) {
+  const std::size_t colon = address.rfind(':');
+  std::uint32_t port = 0;
+  return colon != std::string::npos && colon > 0 &&
+         absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 && port < 65536;
 }
 
 std::string FirstOf(std::string flag, const std::optional<std::string>& variable,
@@ -124,6 +156,10 @@ absl::StatusOr<Config> LoadConfig(const ConfigFlags& flags, const Environment& e
       FirstOf(flags.data_dir, environment("HAUL_DATA_DIR"), std::move(file->data_dir));
   config.coordinator =
       FirstOf(flags.coordinator, environment("HAUL_COORDINATOR"), std::move(file->coordinator));
+  if (!config.coordinator.empty() && !HasPort(config.coordinator)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("coordinator: \"", config.coordinator, "\" is not HOST:PORT"));
+  }
   config.token_file =
       FirstOf(flags.token_file, environment("HAUL_TOKEN_FILE"), std::move(file->token_file));
   if (config.data_dir.empty()) {
@@ -148,6 +184,12 @@ absl::StatusOr<std::string> ReadToken(const Config& config) {
                      "): name the coordinator's with --token-file or HAUL_TOKEN_FILE"));
   }
   absl::StripAsciiWhitespace(&*token);
+  const auto is_plain = [](char c) { return c > ' ' && c <= '~'; };
+  if (!std::all_of(token->begin(), token->end(), is_plain)) {
+    return absl::PermissionDeniedError(absl::StrCat("the token file ", config.token_file,
+                                                    " holds no token: it has bytes other than "
+                                                    "printable ASCII"));
+  }
   if (token->empty()) {
     return absl::PermissionDeniedError(
         absl::StrCat("the token file ", config.token_file, " is empty"));
@@ -156,14 +198,17 @@ absl::StatusOr<std::string> ReadToken(const Config& config) {
 }
 
 absl::Status NoteRunningUp(const std::string& data_dir, pid_t pid, const Environment& environment) {
-  const std::string path = NoteFile(environment);
+  const std::string path = NoteFile(environment, pid);
   std::error_code error;
   std::filesystem::create_directories(DefaultDataDir(environment), error);
-  // Replaced by a rename: a reader sees the old note or the new one.
-  const std::string fresh = absl::StrCat(path, ".", pid);
+  for (const auto& [other, note] : Notes(environment)) {
+    if (!IsRunning(other)) std::filesystem::remove(note, error);
+  }
+  // By a rename: a reader sees all of it or nothing.
+  const std::string fresh = absl::StrCat(path, ".new");
   {
     std::ofstream file(fresh, std::ios::binary | std::ios::trunc);
-    file << pid << ' ' << data_dir << '\n';
+    file << data_dir << '\n';
     file.close();
     if (!file) return absl::UnavailableError(absl::StrCat("cannot write ", fresh));
   }
@@ -172,10 +217,8 @@ absl::Status NoteRunningUp(const std::string& data_dir, pid_t pid, const Environ
   return absl::OkStatus();
 }
 
-void ForgetRunningUp(const std::string& data_dir, const Environment& environment) {
-  const std::string path = NoteFile(environment);
-  const std::optional<std::string> note = ReadSmallFile(path);
-  if (note.has_value() && note->ends_with(absl::StrCat(" ", data_dir, "\n"))) unlink(path.c_str());
+void ForgetRunningUp(pid_t pid, const Environment& environment) {
+  unlink(NoteFile(environment, pid).c_str());
 }
 
 }  // namespace haul

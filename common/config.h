@@ -48,12 +48,10 @@ std::string DefaultDataDir(const Environment& environment = ProcessEnvironment);
 // The token in `config.token_file`. kPermissionDenied when there is none, saying how to give one.
 absl::StatusOr<std::string> ReadToken(const Config& config);
 
-// `haul up` notes its data directory here, so that the user's other shells find it. A note whose
-// process is gone does not count.
+// `haul up` notes its data directory here, so that the user's other shells find it; of several the
+// newest. A note whose process is gone does not count.
 absl::Status NoteRunningUp(const std::string& data_dir, pid_t pid,
                            const Environment& environment = ProcessEnvironment);
-// Takes the note back unless another process has replaced it.
-void ForgetRunningUp(const std::string& data_dir,
-                     const Environment& environment = ProcessEnvironment);
+void ForgetRunningUp(pid_t pid, const Environment& environment = ProcessEnvironment);
 
 }  // namespace haul

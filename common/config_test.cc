@@ -104,9 +104,12 @@ TEST_F(ConfigTest, ARunningUpIsFoundAndADeadOneIsNot) {
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/named");
   variables_.erase("HAUL_DATA_DIR");
 
-  ForgetRunningUp("/tmp/another", environment());
+  // A second one is found until it ends, then the first again.
+  ASSERT_TRUE(NoteRunningUp("/tmp/another", getppid(), environment()).ok());
+  EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/tmp/another");
+  ForgetRunningUp(getppid(), environment());
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/tmp/some where");
-  ForgetRunningUp("/tmp/some where", environment());
+  ForgetRunningUp(getpid(), environment());
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, DefaultDataDir(environment()));
 
   // Above any pid that Linux gives out.

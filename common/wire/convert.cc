@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/utf8.h"
 
 namespace haul::wire {
 
@@ -32,7 +33,8 @@ void ToWire(const Outcome& outcome, v1::Outcome* out) {
   out->set_status(static_cast<v1::TaskStatus>(outcome.status));
   out->set_cause(static_cast<v1::Cause>(outcome.cause));
   out->set_code(outcome.code);
-  out->set_message(outcome.message);
+  // Paths and programs that it names are bytes.
+  out->set_message(ToUtf8(outcome.message));
   if (outcome.results.byte_count() > 0) ToWire(outcome.results, out->mutable_results());
   out->set_error_output(outcome.error_output);
   out->set_output_file(outcome.output_file);

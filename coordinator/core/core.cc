@@ -323,14 +323,19 @@ void Core::On(const TasksHandedBack& event) {
 
 // ---- workers ----
 
+const Worker* Core::FindNamed(const std::string& name) const {
+  for (const auto& [id, worker] : state_.workers()) {
+    if (worker.facts.name == name) return &worker;
+  }
+  return nullptr;
+}
+
 WorkerId Core::Join(const WorkerConnected& event, RecordSequence* rests_on) {
   // One name, one worker: whoever had it is superseded, which is known at once and not after its
   // lease.
-  std::vector<WorkerId> superseded;
-  for (const auto& [id, other] : state_.workers()) {
-    if (other.facts.name == event.profile.name) superseded.push_back(id);
+  if (const Worker* other = FindNamed(event.profile.name)) {
+    Lose(other->facts.worker, "superseded by a newer worker of that name");
   }
-  for (const WorkerId id : superseded) Lose(id, "superseded by a newer worker of that name");
   const WorkerId id(++last_worker_);
   *rests_on = Record(WorkerJoined{.worker = id,
                                   .name = event.profile.name,
@@ -344,6 +349,12 @@ WorkerId Core::Join(const WorkerConnected& event, RecordSequence* rests_on) {
 void Core::On(const WorkerConnected& event) {
   RecordSequence rests_on = 0;
   const Worker* worker = state_.FindIncarnation(event.profile.incarnation);
+  if (worker == nullptr && event.was_member && FindNamed(event.profile.name) != nullptr) {
+    // Or two workers that were given one name would take it from each other for ever.
+    return Do(CloseSession{event.session, absl::FailedPreconditionError(
+                                              absl::StrCat("name: another worker has joined as \"",
+                                                           event.profile.name, "\" since"))});
+  }
   if (worker == nullptr) {
     worker = state_.FindWorker(Join(event, &rests_on));
   } else if (worker->connected()) {

@@ -105,6 +105,7 @@ class Core {
   std::vector<AssignmentId> Reattach(const Worker& worker, const WorkerConnected& event,
                                      bool was_awaited);
   bool Adopt(const Worker& worker, const HeldAssignment& held);
+  const Worker* FindNamed(const std::string& name) const;
   WorkerId Join(const WorkerConnected& event, RecordSequence* rests_on);
   void Lose(WorkerId worker, const std::string& reason);
   void DepartIfDrained(WorkerId worker);

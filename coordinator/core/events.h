@@ -44,6 +44,7 @@ struct WorkerConnected {
   WorkerProfile profile;
   std::vector<HeldAssignment> held;
   bool draining = false;
+  bool was_member = false;  // it has been welcomed before, by whatever coordinator
 };
 struct WorkerSpoke {  // anything at all: it lives
   SessionId session;

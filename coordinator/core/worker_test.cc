@@ -237,5 +237,19 @@ TEST_F(WorkerTest, CancelReachesAWorkerThatWasAway) {
   ExpectNoMore();
 }
 
+TEST_F(WorkerTest, OfTwoThatWereGivenOneNameTheLaterKeepsIt) {
+  Connect("w");
+  WorkerProfile later = Profile("w");
+  later.incarnation = "w-2";
+  const SessionId session = Connect(later);
+  Forget();
+  Send(WorkerConnected{SessionId(77), Profile("w"), {}, false, true});
+  const auto closed = Take<CloseSession>();
+  EXPECT_EQ(closed.session, SessionId(77));
+  EXPECT_TRUE(absl::IsFailedPrecondition(closed.status)) << closed.status;
+  ExpectNoMore();
+  EXPECT_EQ(WorkerOf(session).facts.incarnation, "w-2");
+}
+
 }  // namespace
 }  // namespace haul::coordinator

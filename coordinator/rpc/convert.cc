@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/command_template.h"
 #include "common/function_text.h"
@@ -99,6 +100,11 @@ absl::Status CheckName(absl::string_view field, const std::string& name, const L
 
 absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits) {
   if (absl::Status s = CheckName("name", spec.name(), limits); !s.ok()) return s;
+  if (std::uint64_t id = 0; spec.name() == "last" || absl::SimpleAtoi(spec.name(), &id)) {
+    return Refused("name", absl::StrCat("'", spec.name(),
+                                        "' would be taken for another job: it must be "
+                                        "neither a number nor 'last'"));
+  }
   if (absl::Status s = CheckNumbers(spec); !s.ok()) return s;
   JobSpec core;
   if (spec.has_command()) {
@@ -156,6 +162,11 @@ std::string Describe(const v1::JobSpec& spec) {
 absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello,
                                        const Limits& limits) {
   if (hello.incarnation().empty()) return Refused("hello.incarnation", "empty");
+  for (const auto& [field, text] :
+       {std::pair("hello.incarnation", &hello.incarnation()),
+        std::pair("hello.host", &hello.host()), std::pair("hello.version", &hello.version())}) {
+    if (absl::Status s = CheckName(field, *text, limits); !s.ok()) return s;
+  }
   if (absl::Status s = CheckName("hello.name", hello.name(), limits); !s.ok()) return s;
   if (hello.name().empty()) return Refused("hello.name", "empty");
   if (hello.cpus_milli() == 0 || hello.cpus_milli() > 1'000ull * 65'536) {
@@ -164,6 +175,7 @@ absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello
   WorkerConnected event;
   event.session = session;
   event.draining = hello.draining();
+  event.was_member = hello.worker_id() != 0;
   event.profile = {.name = hello.name(),
                    .incarnation = hello.incarnation(),
                    .host = hello.host(),

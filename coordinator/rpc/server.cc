@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/grpc_log.h"
 
 namespace haul::coordinator {
 namespace {
@@ -57,6 +58,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
                                                       OutputFiles& files, ServerPoller& poller,
                                                       std::function<void()> stop) {
   std::unique_ptr<Server> server(new Server(options, loop, files, poller, std::move(stop)));
+  rpc::RouteGrpcLog();
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

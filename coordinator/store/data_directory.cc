@@ -44,7 +44,10 @@ std::string ReadHolder(int fd) {
 }  // namespace
 
 absl::Status ErrnoStatus(int error, const char* what, const std::string& path) {
-  return absl::ErrnoToStatus(error, absl::StrCat(what, " ", path));
+  absl::Status status = absl::ErrnoToStatus(error, absl::StrCat(what, " ", path));
+  // A directory's permissions, and not what its user may ask of the coordinator.
+  return absl::IsPermissionDenied(status) ? absl::FailedPreconditionError(status.message())
+                                          : status;
 }
 
 absl::Status SyncDirectory(const std::string& path) {

@@ -71,7 +71,11 @@ worker_pid() { "$haul" worker show "$1" --output json | grep -o '"pid":[0-9]*' |
 end() {
   local name
   for name in "${!guardian_pid[@]}"; do kill -TERM "${guardian_pid[$name]}" 2>/dev/null; done
-  for name in "${!guardian_pid[@]}"; do wait "${guardian_pid[$name]}" 2>/dev/null; done
+  for name in "${!guardian_pid[@]}"; do
+    # It waits for a coordinator that is gone, with results that it owes; a second signal ends that.
+    await gone "${guardian_pid[$name]}" || kill -TERM "${guardian_pid[$name]}"
+    wait "${guardian_pid[$name]}" 2>/dev/null
+  done
   "$haul" coordinator stop >/dev/null 2>&1
   wait "$coordinator_pid" 2>/dev/null
   coordinator_pid=0
@@ -89,6 +93,8 @@ commands_run_and_say_how_they_ended() {
   expect_status 1 "signal 9" "$haul" run -- sh -c 'kill -9 $$'
   expect_status 1 "timeout" "$haul" run --timeout 200ms -- sleep 100
   expect_status 1 "/no/such/program" "$haul" run -- /no/such/program
+  expect_status 1 '/no\xff' "$haul" run -- $'/no\xff'
+  expect_status 1 "" "$haul" run --stdin $'/no\xff' -- cat
   expect_eq "the worker lives" "$("$haul" run -- echo alive)" alive
   expect_has "environment" "$("$haul" run --env A=b -- env)" "A=b"
   expect_eq "attempts" "$("$haul" run --retries 2 -- sh -c 'echo $HAUL_ATTEMPT; [ $HAUL_ATTEMPT = 3 ]')" 3
@@ -124,7 +130,29 @@ bad_input_is_refused_by_name() {
   timeout 60 "$haul" worker start --name b --threads 1 --functions /etc/passwd >"$scratch/out" 2>&1 || status=$?
   expect_eq "a library that is none" "$status" 2
   expect_has "a library that is none" "$(cat "$scratch/out")" "/etc/passwd"
+  expect_status 2 "name" "$haul" submit --name $'\xff' -- true
+  expect_status 2 "request_id" "$haul" submit --request-id $'\xff' -- true
+  expect_status 2 "number" "$haul" submit --name 77 -- true
+  expect_status 2 "" "$haul" job cancel ""
+  expect_status 2 "no job named" "$haul" job show $'\xff'
+  expect_status 2 "HOST:PORT" "$haul" --coordinator nowhere job list
+  printf 'a\001b0123456789012345' >"$HAUL_DATA_DIR/bytes"
+  expect_status 4 "token" "$haul" --token-file "$HAUL_DATA_DIR/bytes" job list
+  status=0
+  "$haul" run -- echo lost >/dev/full 2>"$scratch/out" || status=$?
+  expect_eq "output that has no room" "$status" 1
+  expect_has "output that has no room" "$(<"$scratch/out")" "No space left"
   expect_eq "nothing was lost" "$("$haul" run -- echo alive)" alive
+}
+
+two_workers_of_one_name_do_not_fight() {
+  start_coordinator
+  start_worker a
+  local older=${guardian_pid[a]} status=0
+  start_worker a
+  wait "$older" || status=$?
+  expect_eq "the older one ends, refused" "$status" 4
+  expect_eq "the newer one works" "$("$haul" run -- echo alive)" alive
 }
 
 large_things_pass_and_too_large_ones_are_refused() {
@@ -134,7 +162,7 @@ large_things_pass_and_too_large_ones_are_refused() {
   head -c 100000 /dev/zero | tr '\0' x >"$HAUL_DATA_DIR/large"
   expect_eq "a large result" "$("$haul" call echo.v1 -a "$HAUL_DATA_DIR/large" | wc -c)" 100001
   head -c 100000000 /dev/zero | tr '\0' x >"$HAUL_DATA_DIR/huge"
-  expect_status 2 "line 1 is longer than" "$haul" run -a "$HAUL_DATA_DIR/huge" -- echo {}
+  expect_status 2 "line 1 is longer than 131072 bytes" "$haul" run -a "$HAUL_DATA_DIR/huge" -- echo {}
   expect_eq "nothing was kept" "$("$haul" job list --output json | wc -l)" 1
 }
 
@@ -154,11 +182,10 @@ a_client_that_vanishes_in_mid_submit_leaves_nothing() {
 }
 
 a_full_disk_makes_no_promise_and_loses_none() {
-  if ! mount -t tmpfs -o size=56m tmpfs "$HAUL_DATA_DIR"; then
+  if ! mount -t tmpfs -o size=32m tmpfs "$HAUL_DATA_DIR"; then
     echo "$story: NOT RUN: a file system of a known size cannot be mounted here" >&2
     return
   fi
-  head -c 24000000 /dev/zero >"$HAUL_DATA_DIR/ballast"
   start_coordinator
   seq -f "%.0f-$(printf '%0200d' 0)" 10000 >"$scratch/inputs"
   local jobs=() job
@@ -169,7 +196,7 @@ a_full_disk_makes_no_promise_and_loses_none() {
   wait "$coordinator_pid"
   expect_eq "the coordinator ends" "$?" 1
   expect_has "it says why" "$(<"$log")" "full"
-  rm "$HAUL_DATA_DIR/ballast"
+  mount -o remount,size=128m "$HAUL_DATA_DIR"
   start_coordinator
   expect_eq "jobs that were acknowledged" "$("$haul" job list --limit 1000 --output json | wc -l)" "${#jobs[@]}"
   start_worker a
@@ -250,7 +277,7 @@ up_leaves_nothing_behind() {
 
 for name in commands_run_and_say_how_they_ended functions_run_and_crash_alone bad_input_is_refused_by_name \
   large_things_pass_and_too_large_ones_are_refused a_client_that_vanishes_in_mid_submit_leaves_nothing \
-  a_full_disk_makes_no_promise_and_loses_none a_repeated_submit_is_one_job coordinator_killed_runs_nothing_again worker_killed_loses_nothing drain_and_cancel \
+  a_full_disk_makes_no_promise_and_loses_none two_workers_of_one_name_do_not_fight a_repeated_submit_is_one_job coordinator_killed_runs_nothing_again worker_killed_loses_nothing drain_and_cancel \
   up_leaves_nothing_behind; do
   begin "$name"
   "$name"

@@ -28,7 +28,8 @@ std::string ModelWorker::incarnation() const {
 void ModelWorker::Connect(SessionId session) {
   session_ = session;
   welcomed_ = false;
-  coordinator::WorkerConnected hello{.session = session, .draining = draining_};
+  coordinator::WorkerConnected hello{
+      .session = session, .draining = draining_, .was_member = was_member_};
   hello.profile.name = options_.name;
   hello.profile.incarnation = incarnation();
   hello.profile.cpus_milli = options_.cpus_milli;
@@ -74,6 +75,7 @@ void ModelWorker::Repeat() {
 
 void ModelWorker::On(const coordinator::SendWelcome& message) {
   welcomed_ = true;
+  was_member_ = true;
   for (const AssignmentId id : message.dropped) Drop(id);
   for (coordinator::TasksFinished& batch : owed_) {
     batch.session = session_;

@@ -110,6 +110,7 @@ class ModelWorker {
   const Wiring wiring_;
   bool alive_ = true;
   bool welcomed_ = false;
+  bool was_member_ = false;
   bool draining_ = false;
   bool departing_ = false;
   bool stopping_ = false;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/utf8.h"
 #include "common/wire/convert.h"
 #include "spdlog/spdlog.h"
 #include "worker/loop/worker_loop.h"
@@ -182,7 +183,7 @@ void WorkerLoop::Do(const SendHandedBack& effect) {
   handed_back.set_assignment_id(effect.assignment.value());
   handed_back.set_job_id(effect.job.value());
   handed_back.set_reason(ToWire(effect.reason));
-  handed_back.set_message(effect.message);
+  handed_back.set_message(ToUtf8(effect.message));
   for (const TaskRange& tasks : effect.tasks) {
     v1::TaskRange& range = *handed_back.add_ranges();
     range.set_first(tasks.first);

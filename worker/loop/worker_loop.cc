@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/time.h"
+#include "common/utf8.h"
 #include "spdlog/spdlog.h"
 
 namespace haul::worker {
@@ -110,6 +111,7 @@ void WorkerLoop::OnConnecting(v1::Hello* hello) {
   hello->set_cpus_milli(core_.capacity_milli());
   hello->mutable_functions()->Assign(functions_.begin(), functions_.end());
   hello->set_draining(core_.draining());
+  hello->set_worker_id(worker_id_);
   for (const HeldLine& line : core_.Held()) {
     v1::HeldAssignment& held = *hello->add_held();
     held.set_assignment_id(line.assignment.value());
@@ -127,6 +129,7 @@ void WorkerLoop::OnConnecting(v1::Hello* hello) {
 void WorkerLoop::OnMessage(v1::CoordinatorMessage message) {
   if (message.has_welcome()) {
     welcome_ = true;
+    worker_id_ = message.welcome().worker_id();
     Welcomed welcomed{.lease_us = static_cast<std::int64_t>(message.welcome().lease_ms()) * 1000,
                       .dropped = {}};
     for (const std::uint64_t id : message.welcome().dropped_assignments()) {
@@ -165,7 +168,7 @@ void WorkerLoop::TakeAssignment(v1::Assignment&& message) {
   spdlog::error("an assignment of job {} cannot be understood: {}", refusal.job_id(),
                 std::string(event.status().message()));
   refusal.set_reason(v1::HandedBack::REASON_REVOKED);
-  refusal.set_message(std::string(event.status().message()));
+  refusal.set_message(ToUtf8(std::string(event.status().message())));
   *outbox_.add_handed_back() = std::move(refusal);
   outbox_used_ = true;
 }

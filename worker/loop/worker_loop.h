@@ -141,6 +141,7 @@ class WorkerLoop final : public SessionListener,
   bool outbox_used_ = false;
   bool attached_ = false;
   bool welcome_ = false;
+  std::uint64_t worker_id_ = 0;  // of the last welcome
   bool leaving_ = false;
   bool closing_ = false;
   std::optional<WorkerEnd> end_;

@@ -19,6 +19,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/check.h"
 #include "common/rpc/completion_queue_loop.h"
+#include "common/rpc/grpc_log.h"
 #include "common/rpc/status.h"
 #include "common/rpc/token.h"
 #include "haul/v1/session.grpc.pb.h"
@@ -361,8 +362,10 @@ class Link::Impl {
   std::thread pump_;
 };
 
-Link::Link(const std::string& address, std::string token, std::function<void()> wake)
-    : impl_(std::make_unique<Impl>(address, std::move(token), std::move(wake))) {}
+Link::Link(const std::string& address, std::string token, std::function<void()> wake) {
+  rpc::RouteGrpcLog();
+  impl_ = std::make_unique<Impl>(address, std::move(token), std::move(wake));
+}
 
 Link::~Link() = default;
 
