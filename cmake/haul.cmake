@@ -5,6 +5,7 @@
 #   haul_function_library(<target> SOURCES <file>... [LINK <target>...])
 #   haul_test(<target> SOURCES <file>... [LINK <target>...] [TIMEOUT <seconds>] [RUN_SERIAL]
 #             [NEEDS <target>...] [ENVIRONMENT <name=value>...])
+#   haul_optimise(<target>)
 
 include_guard(GLOBAL)
 
@@ -128,6 +129,16 @@ function(haul_library target)
     target_link_libraries(${target} INTERFACE ${arg_LINK})
     target_include_directories(${target} INTERFACE "${PROJECT_SOURCE_DIR}"
                                                    "${PROJECT_SOURCE_DIR}/include")
+  endif()
+endfunction()
+
+# haul_optimise(<target>)
+#
+# Sanitizer builds compile without optimisation, which takes half of the time; but not what their tests run
+# millions of times.
+function(haul_optimise target)
+  if(HAUL_SANITIZE)
+    target_compile_options(${target} PRIVATE -O1)
   endif()
 endfunction()
 

@@ -12,16 +12,19 @@ if(HAUL_SANITIZE)
 endif()
 option(HAUL_STATIC "Link the libraries statically, and glibc alone dynamically" ${static_by_default})
 
-# spdlog and fmt have no archives in Debian, so the few files that log compile them in. Not spdlog's own CMake
+# spdlog and fmt have no archives in Debian, so in a static program the few files that log compile them in. Not spdlog's own CMake
 # package: it has a target of this name that is the shared object, and the two must not meet in a program.
 add_library(spdlog::spdlog INTERFACE IMPORTED)
 target_include_directories(spdlog::spdlog INTERFACE "${SPDLOG_INCLUDE_DIR}")
 target_compile_definitions(spdlog::spdlog INTERFACE SPDLOG_FMT_EXTERNAL)
-target_link_libraries(spdlog::spdlog INTERFACE Threads::Threads fmt::fmt-header-only)
 
 if(NOT HAUL_STATIC)
+  find_library(SPDLOG_LIBRARY spdlog REQUIRED)
+  target_compile_definitions(spdlog::spdlog INTERFACE SPDLOG_COMPILED_LIB)
+  target_link_libraries(spdlog::spdlog INTERFACE Threads::Threads "${SPDLOG_LIBRARY}" fmt::fmt)
   return()
 endif()
+target_link_libraries(spdlog::spdlog INTERFACE Threads::Threads fmt::fmt-header-only)
 
 get_property(imported DIRECTORY PROPERTY IMPORTED_TARGETS)
 foreach(target IN LISTS imported)
