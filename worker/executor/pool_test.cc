@@ -48,7 +48,8 @@ TEST(PoolTest, AMillionTasksAreReportedOnceInFewOutcomes) {
   EXPECT_EQ(calls.load(), kTasks);
   EXPECT_EQ(harness.succeeded(1), IntervalSet({0, kTasks}));
   EXPECT_TRUE(harness.failed(1).empty());
-  EXPECT_LT(harness.outcomes(1).size(), kTasks / 100);
+  // How few depends on how fast a task is, and a sanitizer makes it slow.
+  EXPECT_LT(harness.outcomes(1).size(), kTasks / 10);
   for (const Outcome& outcome : harness.outcomes(1)) {
     EXPECT_EQ(outcome.results.count(), 0u);
     EXPECT_EQ(outcome.attempt, 1u);
