@@ -98,8 +98,8 @@ void AddUp(CLI::App& app, Globals& globals) {
   const auto is_private = std::make_shared<bool>(false);
   CLI::App* up = app.add_subcommand(
       "up", "A whole cluster here, in the foreground; without --data-dir it leaves nothing behind");
-  up->add_option("--workers", options->workers, "How many workers, 1 to 256 (default 1)")
-      ->check(CLI::Range(1, 256));
+  up->add_option("--workers", options->workers, "How many workers, 0 to 256 (default 1)")
+      ->check(CLI::Range(0, 256));
   up->add_option("--threads", options->threads,
                  "Threads, hence cpus, of each worker (default: what there is, shared)")
       ->check(CLI::Range(1, 1024));
