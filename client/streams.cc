@@ -170,7 +170,7 @@ namespace {
 // One follow of a job over as many connections as it takes.
 class Follower {
  public:
-  Follower(const JobRef& job, const FollowOptions& options) : options_(options) {
+  Follower(const JobRef& job, const FollowOptions& options) {
     ToWire(job, request_.mutable_job());
     request_.set_follow(options.follow);
     request_.set_in_order(options.in_order);
@@ -225,7 +225,6 @@ class Follower {
     return update;
   }
 
-  const FollowOptions& options_;
   v1::FollowRequest request_;
 };
 

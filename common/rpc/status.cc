@@ -2,7 +2,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "common/utf8.h"
 
@@ -21,7 +20,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
   const std::string_view whole(status.message().data(), status.message().size());
   std::string message(CutUtf8(whole, kMostMessageBytes));
   if (message.size() < whole.size()) message += "...";
-  return {static_cast<grpc::StatusCode>(status.raw_code()), std::move(message)};
+  return {static_cast<grpc::StatusCode>(status.raw_code()), message};
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {

@@ -43,13 +43,13 @@ HAUL_SERVE(kSha256, [](haul::Context& context, const std::string& path) {
   const std::unique_ptr<EVP_MD_CTX, FreeDigest> digest(EVP_MD_CTX_new());
   if (digest == nullptr) throw std::bad_alloc();
   Check(EVP_DigestInit_ex(digest.get(), EVP_sha256(), nullptr));
-  std::array<char, 64 << 10> block;
+  std::array<char, 64 << 10> block{};
   while (const std::size_t size = std::fread(block.data(), 1, block.size(), file.get())) {
     if (context.stop_requested()) throw std::runtime_error("stopped while it hashed " + path);
     Check(EVP_DigestUpdate(digest.get(), block.data(), size));
   }
   if (std::ferror(file.get()) != 0) throw std::system_error(errno, std::generic_category(), path);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> hash;
+  std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
   unsigned size = 0;
   Check(EVP_DigestFinal_ex(digest.get(), hash.data(), &size));
   return Hexadecimal(hash.data(), size);

@@ -59,8 +59,7 @@ absl::StatusOr<SpawnRequest> PrepareSpawn(const CommandTask& task, const TaskSet
   SpawnRequest request;
   request.arguments = std::move(command->arguments);
   request.stdin_file = std::move(command->stdin_file);
-  request.directory =
-      temporary_directory.empty() ? std::move(command->directory) : temporary_directory;
+  request.directory = temporary_directory.empty() ? command->directory : temporary_directory;
   if (!request.directory.empty() && request.directory.front() != '/') {
     return absl::InvalidArgumentError("directory '" + request.directory + "' is not absolute");
   }

@@ -104,7 +104,7 @@ absl::Status ExecutorProcess::MakeOwnDirectory() {
 }
 
 absl::Status ExecutorProcess::Spawn(int slots_fd) {
-  std::array<int, 2> sockets;
+  std::array<int, 2> sockets{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()) != 0) {
     return absl::ErrnoToStatus(errno, "socketpair");
   }

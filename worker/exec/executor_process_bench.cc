@@ -101,7 +101,9 @@ v1::Run EchoOf(std::uint64_t count, std::size_t bytes) {
 }  // namespace haul::exec
 
 int main(int argc, char** argv) {
-  using namespace haul::exec;
+  using haul::exec::ArrayOf;
+  using haul::exec::Bench;
+  using haul::exec::EchoOf;
   Bench bench;
   if (argc != 3 || !bench.Start(argv[1], argv[2])) return 1;
   bench.Measure("no-op, two threads", ArrayOf("noop.v1", 50'000'000, 2), 1, false);
