@@ -381,6 +381,7 @@ void Loop::Notify(const NotifyJob& notify) {
 
 // ---- for the rpc rooms ----
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): it is moved into the table.
 RequestId Loop::NewRequest(AnswerCallback callback) {
   const RequestId id(++last_request_);
   requests_.emplace(id, std::move(callback));

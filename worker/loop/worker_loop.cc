@@ -211,7 +211,7 @@ void WorkerLoop::OnUploaded(std::uint64_t id, absl::StatusOr<std::string> file) 
                        .byte_count = ByteCount(outcome)};
   StagedOutcome staged{.outcome = std::move(outcome), .output_path = {}, .error_path = {}};
   awaited_.erase(outcome_id);
-  Step(std::move(event), std::move(staged));
+  Step(event, std::move(staged));
 }
 
 // -------------------------------------------------------------------------------------- what runs
@@ -222,10 +222,10 @@ void WorkerLoop::OnCommandEnded(exec::CommandEnd end) {
                        .status = end.outcome.status,
                        .byte_count = ByteCount(end.outcome),
                        .output_pending = !end.output_path.empty() || !end.error_path.empty()};
-  Step(std::move(event), StagedOutcome{.outcome = std::move(end.outcome),
-                                       .job = end.job,
-                                       .output_path = std::move(end.output_path),
-                                       .error_path = std::move(end.error_path)});
+  Step(event, StagedOutcome{.outcome = std::move(end.outcome),
+                            .job = end.job,
+                            .output_path = std::move(end.output_path),
+                            .error_path = std::move(end.error_path)});
 }
 
 void WorkerLoop::OnDirectoryMissing(const exec::CommandTask& task, const std::string& message) {
@@ -247,9 +247,8 @@ void WorkerLoop::OnExecutorOutcome(ExecutorId id, AssignmentId assignment, Outco
                        .output_pending = !outcome.output_file.empty()};
   std::string path = std::move(outcome.output_file);
   outcome.output_file.clear();
-  Step(std::move(event),
-       StagedOutcome{
-           .outcome = std::move(outcome), .output_path = std::move(path), .error_path = {}});
+  Step(event, StagedOutcome{
+                  .outcome = std::move(outcome), .output_path = std::move(path), .error_path = {}});
 }
 
 void WorkerLoop::OnExecutorReclaimed(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
