@@ -370,13 +370,14 @@ TEST(PoolTest, FailuresAreReportedOneByOne) {
 }
 
 TEST(PoolTest, LargeResultsPassAndLargerOnesFail) {
-  constexpr std::size_t kLimit = 3u << 20;
+  constexpr std::size_t kPart = 100'000;
+  constexpr std::size_t kLimit = 3 * kPart;
   TestFunctions functions;
   functions.Serve("large", "str()", [](const haul_call& call) {
     // In parts, as a library may.
     for (int i = 0; i < 3; ++i)
-      Append(call, std::string(1u << 20, static_cast<char>('a' + call.task_index)));
-    if (call.task_index == 13) Append(call, "x");
+      Append(call, std::string(kPart, static_cast<char>('a' + call.task_index)));
+    if (call.task_index == 19) Append(call, "x");
     return 0;
   });
   const std::filesystem::path directory =
@@ -384,15 +385,15 @@ TEST(PoolTest, LargeResultsPassAndLargerOnesFail) {
   std::filesystem::remove_all(directory);
   std::filesystem::create_directory(directory);
   PoolHarness harness(std::move(functions),
-                      {.threads = 2, .results = {.bytes = kLimit, .directory = directory}});
-  harness.pool().Run(RunOf(1, "large", {0, 20}, 4));
+                      {.threads = 1, .results = {.bytes = kLimit, .directory = directory}});
+  harness.pool().Run(RunOf(1, "large", {0, 20}, 1));
   harness.WaitUntilIdle();
   EXPECT_EQ(harness.succeeded(1).size(), 19u);
   for (const Outcome& outcome : harness.outcomes(1)) {
     EXPECT_EQ(outcome.tasks.count, 1u);
-    if (outcome.tasks.first == 13) {
+    if (outcome.tasks.first == 19) {
       EXPECT_EQ(outcome.cause, Cause::kOutputLimit);
-      EXPECT_EQ(outcome.message, "the result has 3145729 bytes; the limit is 3145728");
+      EXPECT_EQ(outcome.message, "the result has 300001 bytes; the limit is 300000");
     } else {
       std::ifstream file(directory / outcome.output_file);
       EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}),
@@ -400,7 +401,7 @@ TEST(PoolTest, LargeResultsPassAndLargerOnesFail) {
       EXPECT_EQ(outcome.output_bytes, kLimit);
     }
   }
-  // The one over the limit left nothing.
+  // The one over the limit left nothing, although the thread has run no task since.
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory),
                           std::filesystem::directory_iterator()),
             19);

@@ -116,7 +116,6 @@ void TaskRunner::Call(const Chunk& chunk, TaskIndex task) {
   call_.task_index = task;
   call_.arguments = arguments.data();
   call_.argument_bytes = arguments.size();
-  result_->Discard();
   result_bytes_ = 0;
   result_error_ = 0;
   error_.clear();
@@ -140,6 +139,9 @@ std::optional<TaskIndex> TaskRunner::FinishAndNext(const Chunk& chunk, TaskIndex
     next = Next();
     if (batch_.byte_count() > kBatchBytes && next.has_value()) full = Settle(chunk, SteadyNs());
   }
+  // What the task wrote and the batch did not take: a large one must not lie on the disk until this
+  // thread runs again.
+  result_->Discard();
   if (!full.empty()) outbox_.AddOutcomes(assignment_->id, std::move(full), !chunk.style.detail);
   return next;
 }
