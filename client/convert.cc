@@ -19,7 +19,7 @@ void ToWire(const Command& command, v1::Command* out) {
   out->set_stdin_file(command.stdin_file);
 }
 
-Command FromWire(v1::Command&& wire) {
+Command CommandFromWire(v1::Command&& wire) {
   Command command;
   for (std::string& argument : *wire.mutable_arguments()) {
     command.arguments.push_back(std::move(argument));
@@ -34,7 +34,7 @@ Command FromWire(v1::Command&& wire) {
   return command;
 }
 
-JobSpec FromWire(v1::JobSpec&& wire) {
+JobSpec SpecFromWire(v1::JobSpec&& wire) {
   JobSpec spec;
   spec.name = std::move(*wire.mutable_name());
   if (wire.has_function()) {
@@ -43,7 +43,7 @@ JobSpec FromWire(v1::JobSpec&& wire) {
                              .signature = std::move(*function.mutable_signature()),
                              .detail = function.detail()};
   } else {
-    spec.work = FromWire(std::move(*wire.mutable_command()));
+    spec.work = CommandFromWire(std::move(*wire.mutable_command()));
   }
   if (wire.has_array()) {
     spec.array = Array{
@@ -98,7 +98,7 @@ JobStatus FromWire(v1::JobStatus&& wire) {
   status.id = JobId{wire.job_id()};
   status.state = static_cast<JobState>(wire.state());
   status.task_count = wire.spec().task_count();
-  status.spec = FromWire(std::move(*wire.mutable_spec()));
+  status.spec = SpecFromWire(std::move(*wire.mutable_spec()));
   status.description = std::move(*wire.mutable_description());
   status.owner = std::move(*wire.mutable_owner());
   status.succeeded = wire.succeeded();

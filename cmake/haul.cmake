@@ -121,6 +121,7 @@ function(haul_library target)
   list(FILTER compiled INCLUDE REGEX "\\.(cc|c)$")
   if(compiled)
     add_library(${target} STATIC ${arg_SOURCES})
+    haul_share_headers(${target})
     target_link_libraries(${target} PUBLIC ${arg_LINK} PRIVATE haul_flags ${arg_PRIVATE_LINK})
     target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}"
                                                 "${PROJECT_SOURCE_DIR}/include")
@@ -129,6 +130,16 @@ function(haul_library target)
     target_link_libraries(${target} INTERFACE ${arg_LINK})
     target_include_directories(${target} INTERFACE "${PROJECT_SOURCE_DIR}"
                                                    "${PROJECT_SOURCE_DIR}/include")
+  endif()
+endfunction()
+
+# haul_share_headers(<target>)
+#
+# With HAUL_UNITY the files of a target are compiled as one, so that the headers which they share (gRPC, CLI11,
+# GoogleTest: seconds each) are read once. Names in their unnamed namespaces must then differ.
+function(haul_share_headers target)
+  if(HAUL_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
   endif()
 endfunction()
 
@@ -150,6 +161,7 @@ endfunction()
 function(haul_program target)
   _haul_parse("LIBEXEC;STATIC_RUNTIME" "" "SOURCES;LINK")
   add_executable(${target} ${arg_SOURCES})
+  haul_share_headers(${target})
   target_link_libraries(${target} PRIVATE haul_flags ${arg_LINK})
   if(HAUL_STATIC AND arg_STATIC_RUNTIME)
     target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc)
@@ -192,6 +204,7 @@ function(haul_test target)
              OUTPUT_VARIABLE room)
 
   add_executable(${target} ${arg_SOURCES})
+  haul_share_headers(${target})
   target_link_libraries(${target} PRIVATE haul_flags ${arg_LINK} GTest::gmock_main GTest::gmock
                                           GTest::gtest)
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY

@@ -29,7 +29,7 @@ namespace {
 constexpr std::size_t kLengthBytes = 4;
 // A frame takes no more when it holds this.
 constexpr std::size_t kFrameBytes = 4u << 20;
-constexpr std::size_t kReadBytes = 256u << 10;
+constexpr std::size_t kFrameReadBytes = 256u << 10;
 // Of one turn, so that others get theirs.
 constexpr std::size_t kTurnBytes = 4u << 20;
 // What a reclaim or a stop may take in a frame.
@@ -275,8 +275,8 @@ void ExecutorProcess::OnSocket(std::uint32_t events) {
 bool ExecutorProcess::Read(std::size_t limit) {
   for (std::size_t total = 0; total < limit;) {
     const std::size_t size = incoming_.size();
-    incoming_.resize(size + kReadBytes);
-    const ssize_t count = ::recv(socket_, incoming_.data() + size, kReadBytes, 0);
+    incoming_.resize(size + kFrameReadBytes);
+    const ssize_t count = ::recv(socket_, incoming_.data() + size, kFrameReadBytes, 0);
     incoming_.resize(size + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
     if (count == 0) return false;
     if (count < 0) {
