@@ -1,11 +1,20 @@
 #include "client/convert.h"
 
+#include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "common/utf8.h"
 
 namespace haul::client {
 namespace {
+
+// A number that these types have no room for is unknown, and not the one that its last bits say.
+template <typename Enum>
+Enum ToEnum(int number) {
+  constexpr int kMost = std::numeric_limits<std::underlying_type_t<Enum>>::max();
+  return static_cast<Enum>(number < 0 || number > kMost ? kMost : number);
+}
 
 void ToWire(const Command& command, v1::Command* out) {
   for (const std::string& argument : command.arguments) out->add_arguments(argument);
@@ -96,7 +105,7 @@ void ToWire(const JobRef& job, v1::JobSelector* out) {
 JobStatus FromWire(v1::JobStatus&& wire) {
   JobStatus status;
   status.id = JobId{wire.job_id()};
-  status.state = static_cast<JobState>(wire.state());
+  status.state = ToEnum<JobState>(wire.state());
   status.task_count = wire.spec().task_count();
   status.spec = SpecFromWire(std::move(*wire.mutable_spec()));
   status.description = std::move(*wire.mutable_description());
@@ -119,8 +128,8 @@ Result<Outcome> FromWire(v1::Outcome&& wire) {
   Outcome outcome;
   outcome.first = wire.first();
   outcome.count = wire.count();
-  outcome.state = static_cast<TaskState>(wire.status());
-  outcome.cause = static_cast<FailureCause>(wire.cause());
+  outcome.state = ToEnum<TaskState>(wire.status());
+  outcome.cause = ToEnum<FailureCause>(wire.cause());
   if (wire.count() == 0 || wire.first() + wire.count() < wire.first() ||
       outcome.state < TaskState::kSucceeded || outcome.state > TaskState::kLost) {
     return Status(ErrorKind::kFailed, "the coordinator sent an outcome that makes no sense");
@@ -170,7 +179,7 @@ WorkerStatus FromWire(v1::WorkerStatus&& wire) {
   status.name = std::move(*wire.mutable_name());
   status.host = std::move(*wire.mutable_host());
   status.pid = wire.pid();
-  status.state = static_cast<WorkerState>(wire.state());
+  status.state = ToEnum<WorkerState>(wire.state());
   status.version = std::move(*wire.mutable_version());
   status.cpus_milli = wire.cpus_milli();
   status.cpus_milli_reserved = wire.cpus_milli_reserved();

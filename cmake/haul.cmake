@@ -43,6 +43,11 @@ if(HAUL_SANITIZE)
   add_link_options(-fsanitize=${HAUL_SANITIZE})
 endif()
 
+# Counts what an input reaches; only a fuzz target links what reads the counts.
+if(HAUL_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # What the sanitizers' runtimes are told in every test.
 set(haul_test_environment
     "HAUL_TEST_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
@@ -91,11 +96,17 @@ target_include_directories(
 configure_file("${PROJECT_SOURCE_DIR}/cmake/version.h.in"
                "${HAUL_GENERATED_DIR}/common/common/version.h" @ONLY)
 
-# haul_rooms(<folder>...): adds each folder that has a CMakeLists.txt.
+# haul_rooms(<folder>...): adds each folder that has a CMakeLists.txt. With HAUL_FUZZ only tests/fuzz is built by
+# itself, the others where it links them.
 function(haul_rooms)
   foreach(room IN LISTS ARGN)
     if(EXISTS "${PROJECT_SOURCE_DIR}/${room}/CMakeLists.txt")
-      add_subdirectory("${PROJECT_SOURCE_DIR}/${room}" "${PROJECT_BINARY_DIR}/rooms/${room}")
+      set(only_if_linked)
+      if(HAUL_FUZZ AND NOT room STREQUAL "tests/fuzz")
+        set(only_if_linked EXCLUDE_FROM_ALL)
+      endif()
+      add_subdirectory("${PROJECT_SOURCE_DIR}/${room}" "${PROJECT_BINARY_DIR}/rooms/${room}"
+                       ${only_if_linked})
     endif()
   endforeach()
 endfunction()
