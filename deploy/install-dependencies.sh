@@ -14,7 +14,7 @@ packages=(
   libgrpc++-dev libprotobuf-dev libabsl-dev libspdlog-dev libsqlite3-dev libcli11-dev
   nlohmann-json3-dev libssl-dev
   # to test
-  libgtest-dev libgmock-dev libbenchmark-dev clang-format-14
+  libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 iproute2
 )
 tools=(clang-14 clang-tidy-14)
 
