@@ -63,7 +63,7 @@ absl::StatusOr<Outcome> FromWire(v1::Outcome&& wire) {
     return absl::InvalidArgumentError(
         absl::StrCat("outcome.status: unknown value ", wire.status()));
   }
-  if (wire.cause() < v1::CAUSE_UNSPECIFIED || wire.cause() > v1::CAUSE_EXECUTOR_EXIT) {
+  if (wire.cause() < v1::CAUSE_UNSPECIFIED || wire.cause() > v1::CAUSE_PROCESS_LIMIT) {
     return absl::InvalidArgumentError(absl::StrCat("outcome.cause: unknown value ", wire.cause()));
   }
   Outcome outcome;

@@ -15,6 +15,9 @@ namespace {
 // Ids of volatile jobs leave no trace on the disk, so they carry the epoch to be unique for ever.
 constexpr int kVolatileJobBits = 32;
 
+// So far away that it never comes, rather than an overflow.
+constexpr std::uint64_t kMaxDrainMs = std::uint64_t{1} << 50;
+
 std::string FunctionList(const State& state) {
   if (state.functions().empty()) return "none";
   return absl::StrJoin(state.functions(), ", ", [](std::string* out, const auto& entry) {
@@ -237,7 +240,7 @@ RecordSequence Core::ConcludeCrash(const Assignment& assignment, const Job& job,
       sequence = RecordOutcome(job, record);
     } else {
       charge.run_alone = true;
-      sequence = RecordCharge(assignment, job, task, charge);
+      sequence = RecordCharge(assignment.id, job, task, charge);
     }
   }
   return sequence;
@@ -251,7 +254,7 @@ RecordSequence Core::ConcludeFailures(const Assignment& assignment, const Job& j
     Charge charge = job.ChargeOf(task);
     if (Planted(PlantedBug::kRetriesMiscounted) && charge.attempts == 0) ++charge.attempts;
     if (++charge.attempts < job.facts.spec.max_attempts) {
-      sequence = RecordCharge(assignment, job, task, charge);
+      sequence = RecordCharge(assignment.id, job, task, charge);
     } else {
       record.tasks = {task, 1};
       sequence = RecordOutcome(job, record);
@@ -260,13 +263,12 @@ RecordSequence Core::ConcludeFailures(const Assignment& assignment, const Job& j
   return sequence;
 }
 
-RecordSequence Core::RecordCharge(const Assignment& assignment, const Job& job, TaskIndex task,
+RecordSequence Core::RecordCharge(AssignmentId assignment, const Job& job, TaskIndex task,
                                   const Charge& charge) {
   const bool is_volatile = job.facts.spec.is_volatile;
-  const RecordSequence sequence =
-      Record(AttemptsCharged{job.id, task, charge.attempts, charge.crashes, charge.run_alone,
-                             assignment.id},
-             is_volatile);
+  const RecordSequence sequence = Record(
+      AttemptsCharged{job.id, task, charge.attempts, charge.crashes, charge.run_alone, assignment},
+      is_volatile);
   // Were the next start sent before that is on the disk, a restart could find two workers with the
   // task: this one, which still owes the outcome, and the next.
   if (!is_volatile && !Planted(PlantedBug::kChargeNotAwaited)) Note(JobRestsOn{job.id, sequence});
@@ -386,7 +388,8 @@ void Core::On(const WorkerConnected& event) {
     if (!job.facts.cancel) continue;
     Do(SendCancel{event.session, held.id, job.id, job.facts.cancel->by}, last_sequence_);
   }
-  if (state_.FindWorker(id)->draining) Do(SendDrain{event.session}, last_sequence_);
+  if (state_.FindWorker(id)->draining) SayDrain(*state_.FindWorker(id));
+  if (state_.FindWorker(id)->stopping) Do(SendStop{event.session}, last_sequence_);
   // Told to end already, on a connection that may have taken the word with it.
   if (state_.FindWorker(id)->departing) Do(SendDepart{event.session}, last_sequence_);
   EndAdoptionIfAllAreBack();
@@ -491,12 +494,18 @@ void Core::On(const SessionClosed& event) {
 
 void Core::On(const WorkerDeathReported& event) {
   const Worker* worker = state_.FindIncarnation(event.incarnation);
-  if (worker != nullptr) Lose(worker->id, event.cause);
+  if (worker != nullptr) Lose(worker->id, event.cause, Loss::kProvenDeath);
   EndAdoptionIfAllAreBack();
 }
 
-void Core::Lose(WorkerId id, const std::string& reason) {
+void Core::Lose(WorkerId id, const std::string& reason, Loss loss) {
   const Worker& worker = *state_.FindWorker(id);
+  // A lease that ran out suspects nobody: it may have been the network, or the machine's power.
+  const bool died = loss == Loss::kProvenDeath;
+  const std::vector<Suspect> suspects = died ? SuspectsAt(worker) : std::vector<Suspect>();
+  // By chance alone is not enough: somebody else may have killed the worker, and a task that is
+  // innocent of that is not to hear of an attempt.
+  const bool ran_alone = worker.assigned_tasks == 1 && worker.exclusive_assignments == 1;
   std::vector<AssignmentId> lost;
   for (const auto& [key, lane] : worker.lanes) {
     lost.insert(lost.end(), lane.assignments.begin(), lane.assignments.end());
@@ -511,9 +520,10 @@ void Core::Lose(WorkerId id, const std::string& reason) {
   // From here on, also after a restart, nothing that it still says about these tasks counts; what
   // it held goes elsewhere only when that is on the disk.
   const RecordSequence sequence = Record(WorkerLeft{id, reason, now_.unix_us});
+  Suspected(suspects, ran_alone, reason);
   for (const JobId job : touched) {
     if (!state_.FindJob(job)->facts.spec.is_volatile && !Planted(PlantedBug::kLossNotAwaited)) {
-      Note(JobRestsOn{job, sequence});
+      Note(JobRestsOn{job, std::max(sequence, last_sequence_)});
     }
     Settle(job);
   }
@@ -525,12 +535,29 @@ void Core::On(const WorkerDrainAsked& event) {
     return Do(AnswerError{event.request,
                           absl::NotFoundError(absl::StrCat("worker ", event.worker.value()))});
   }
-  if (!worker->draining) {
-    Note(WorkerDraining{event.worker});
-    if (worker->connected()) Do(SendDrain{worker->session}, last_sequence_);
+  std::int64_t deadline_us = 0;
+  if (event.deadline_ms > 0) {
+    const auto wait_us = static_cast<std::int64_t>(std::min(event.deadline_ms, kMaxDrainMs)) * 1000;
+    deadline_us = now_.monotonic_us + wait_us;
+  }
+  const bool is_earlier = deadline_us != 0 && (worker->drain_deadline_us == 0 ||
+                                               deadline_us < worker->drain_deadline_us);
+  if (!worker->draining || is_earlier) {
+    Note(WorkerDraining{event.worker, deadline_us});
+    if (worker->connected()) SayDrain(*worker);
     DepartIfDrained(event.worker);
   }
   Do(AnswerWorker{event.request, event.worker}, last_sequence_);
+}
+
+// The worker keeps the deadline itself, also while nobody can tell it that it has come.
+void Core::SayDrain(const Worker& worker) {
+  std::uint64_t left_ms = 0;
+  if (worker.drain_deadline_us != 0) {
+    left_ms = static_cast<std::uint64_t>(
+        std::max<std::int64_t>(1, (worker.drain_deadline_us - now_.monotonic_us) / 1000));
+  }
+  Do(SendDrain{worker.session, left_ms}, last_sequence_);
 }
 
 void Core::On(const WorkerStopAsked& event) {
@@ -539,7 +566,7 @@ void Core::On(const WorkerStopAsked& event) {
     return Do(AnswerError{event.request,
                           absl::NotFoundError(absl::StrCat("worker ", event.worker.value()))});
   }
-  Note(WorkerDraining{event.worker});
+  Note(WorkerStopping{event.worker});
   if (worker->connected()) Do(SendStop{worker->session}, last_sequence_);
   Do(AnswerWorker{event.request, event.worker}, last_sequence_);
 }

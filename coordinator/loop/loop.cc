@@ -352,8 +352,8 @@ void Loop::Flush(SessionQueue& queue) {
       port->Revoke(*revoke);
     } else if (const auto* cancel = std::get_if<SendCancel>(&what)) {
       port->Cancel(*cancel);
-    } else if (std::holds_alternative<SendDrain>(what)) {
-      port->Drain();
+    } else if (const auto* drain = std::get_if<SendDrain>(&what)) {
+      port->Drain(drain->deadline_ms);
     } else if (std::holds_alternative<SendStop>(what)) {
       port->Stop();
     } else if (std::holds_alternative<SendDepart>(what)) {

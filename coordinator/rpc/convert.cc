@@ -19,6 +19,9 @@ constexpr std::size_t kDescriptionBytes = 200;
 constexpr std::uint32_t kMaxCpusMilli = 1'000'000;
 constexpr std::size_t kMaxPathBytes = 4096;
 constexpr std::uint32_t kMaxAttempts = 1'000;
+// Less holds no program; more no machine has.
+constexpr std::uint64_t kMinMemoryBytes = std::uint64_t{1} << 20;
+constexpr std::uint64_t kMaxMemoryBytes = std::uint64_t{1} << 50;
 constexpr std::uint64_t kMaxTimeoutMs = 10ull * 366 * 24 * 3600 * 1000;
 
 absl::Status Refused(absl::string_view field, absl::string_view why) {
@@ -102,6 +105,19 @@ absl::Status CheckNumbers(const v1::JobSpec& spec) {
   }
   if (spec.timeout_ms() > kMaxTimeoutMs) {
     return TooLarge("timeout", spec.timeout_ms(), kMaxTimeoutMs, "milliseconds");
+  }
+  if (spec.memory_bytes() == 0) return absl::OkStatus();
+  if (spec.has_function()) {
+    return Refused("memory", absl::StrCat(spec.memory_bytes(),
+                                          " bytes, but only commands have a limit of memory: "
+                                          "functions share the memory of their executor"));
+  }
+  if (spec.memory_bytes() < kMinMemoryBytes) {
+    return Refused("memory", absl::StrCat(spec.memory_bytes(), " bytes are below the least limit, ",
+                                          kMinMemoryBytes));
+  }
+  if (spec.memory_bytes() > kMaxMemoryBytes) {
+    return TooLarge("memory", spec.memory_bytes(), kMaxMemoryBytes, "bytes");
   }
   return absl::OkStatus();
 }

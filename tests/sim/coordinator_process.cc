@@ -397,8 +397,8 @@ void CoordinatorProcess::Flush(SessionId id) {
       bundle.revokes.push_back(*revoke);
     } else if (const auto* cancel = std::get_if<SendCancel>(&effect.what)) {
       bundle.cancels.push_back(*cancel);
-    } else if (std::holds_alternative<SendDrain>(effect.what)) {
-      bundle.drain = true;
+    } else if (const auto* drain = std::get_if<SendDrain>(&effect.what)) {
+      bundle.drain = *drain;
     } else if (std::holds_alternative<SendStop>(effect.what)) {
       bundle.stop = true;
     } else if (std::holds_alternative<SendDepart>(effect.what)) {

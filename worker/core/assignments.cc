@@ -7,7 +7,14 @@
 
 namespace haul::worker {
 
-void Core::Drain() {
+void Core::Drain(std::int64_t deadline_us) {
+  if (deadline_us > 0) {
+    // Of several the earliest counts.
+    const std::int64_t at_us = now_.monotonic_us + deadline_us;
+    if (state_.drain_deadline_us == 0 || at_us < state_.drain_deadline_us) {
+      state_.drain_deadline_us = at_us;
+    }
+  }
   if (state_.draining) return;
   state_.draining = true;
   Emit(SayDraining{});
