@@ -7,6 +7,7 @@
 
 #include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
+#include "common/planted_bug.h"
 
 namespace haul::coordinator {
 namespace {
@@ -22,9 +23,10 @@ struct Candidate {
   std::uint64_t reserved() const { return running * cpus_milli(); }
   // How many more may run at once, by what there is and by --max-running.
   std::uint64_t Wants() const {
-    const std::uint64_t limit = job->facts.spec.max_running == 0
-                                    ? std::numeric_limits<std::uint64_t>::max()
-                                    : job->facts.spec.max_running;
+    const bool is_unlimited =
+        job->facts.spec.max_running == 0 || Planted(PlantedBug::kMaxRunningIgnored);
+    const std::uint64_t limit =
+        is_unlimited ? std::numeric_limits<std::uint64_t>::max() : job->facts.spec.max_running;
     return running >= limit ? 0 : std::min(ready + ready_alone, limit - running);
   }
   auto Order() const {

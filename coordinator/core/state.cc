@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 
 namespace haul::coordinator {
 
@@ -361,7 +362,9 @@ void State::On(const AssignmentReduced& record) {
     HAUL_CHECK(removed == range.count);
   }
   IntervalSet undone = record.tasks;
-  undone.Remove(job.facts.done.Intersection(record.tasks));
+  if (!Planted(PlantedBug::kDoneTasksRequeued)) {
+    undone.Remove(job.facts.done.Intersection(record.tasks));
+  }
   worker.ended_tasks += record.tasks.size() - undone.size();
   if (undone.size() < record.tasks.size()) {
     worker.lanes.find(LaneKey{job.id, assignment.alone})->second.ran_some = true;

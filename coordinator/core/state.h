@@ -12,6 +12,7 @@
 #include "absl/container/btree_set.h"
 #include "common/ids.h"
 #include "common/interval_set.h"
+#include "common/planted_bug.h"
 #include "coordinator/core/effects.h"
 #include "coordinator/core/records.h"
 
@@ -112,7 +113,9 @@ struct Worker {
   std::uint64_t free_milli() const {
     return reserved_milli < profile.cpus_milli ? profile.cpus_milli - reserved_milli : 0;
   }
-  bool takes_work() const { return connected() && !draining && !departing; }
+  bool takes_work() const {
+    return connected() && (!draining || Planted(PlantedBug::kDrainingWorkerFed)) && !departing;
+  }
   bool has_room() const { return takes_work() && exclusive_assignments == 0 && free_milli() > 0; }
 };
 

@@ -9,7 +9,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
 constexpr std::size_t kValueLimitBytes = 128 << 10;
 
 v1::JobSpec CommandJob() {

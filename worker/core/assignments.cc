@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 #include "worker/core/core.h"
 
 namespace haul::worker {
@@ -114,6 +115,10 @@ void Core::AnswerRevokes(AssignmentId id, HeldAssignment& assignment) {
     const IntervalSet revoked = std::exchange(assignment.revoked, {});
     assignment.revokes.pop_front();
     HandBack(id, assignment, revoked, HandBackReason::kRevoked, "");
+    if (Planted(PlantedBug::kRevokedTasksKept)) {
+      assignment.held.Add(revoked);
+      assignment.pending.Add(revoked);
+    }
   }
 }
 
@@ -133,6 +138,7 @@ bool Core::ReclaimForRevoke(AssignmentId id, std::uint64_t count) {
 void Core::HandBack(AssignmentId id, HeldAssignment& assignment, const IntervalSet& tasks,
                     HandBackReason reason, const std::string& message) {
   assignment.held.Remove(tasks);
+  if (Planted(PlantedBug::kHandBackSwallowed) && !tasks.empty()) return;
   Emit(SendHandedBack{id, assignment.job, tasks.ranges(), reason, message});
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 
 namespace haul::worker {
 
@@ -58,6 +59,7 @@ bool Core::Gathers() const {
 std::vector<HeldLine> Core::Held() const {
   std::vector<HeldLine> lines;
   for (const auto& [id, assignment] : state_.assignments) {
+    if (Planted(PlantedBug::kRunningNotListed) && assignment.pending.empty()) continue;
     lines.push_back({.assignment = id,
                      .job = assignment.job,
                      .width = static_cast<std::uint32_t>(state_.jobs.at(assignment.job).width),
@@ -75,7 +77,7 @@ void Core::On(const Welcomed& event) {
   Heard();
   state_.connected = true;
   state_.lease_us = event.lease_us;
-  state_.owed.Resend();
+  if (!Planted(PlantedBug::kOwedDroppedOnReconnect)) state_.owed.Resend();
   for (const AssignmentId id : event.dropped) Drop(id);
 }
 
@@ -186,7 +188,7 @@ void Core::On(const StopRequested&) {
 
 void Core::On(const Disconnected&) {
   state_.connected = false;
-  state_.owed.Resend();
+  if (!Planted(PlantedBug::kOwedDroppedOnReconnect)) state_.owed.Resend();
 }
 
 void Core::On(const SendSlotFree&) {
@@ -204,6 +206,7 @@ void Core::On(const SendSlotFree&) {
     Emit(SendBatch{sequence});
     std::size_t ignored = 0;
     HAUL_CHECK(state_.owed.TakeUnsent(0, &ignored).size() == 1);
+    if (Planted(PlantedBug::kForgottenBeforeDurable)) On(BatchesDurable{sequence});
   }
 }
 

@@ -380,6 +380,27 @@ TEST_F(CoreTest, StopKillsHandsEverythingBackAndLeavesWhenNothingRuns) {
   worker().Take<Leave>();
 }
 
+// The simulator found the assignment still listed as one of which something may start.
+TEST_F(CoreTest, WhatAnExecutorSaysAfterStopIsDropped) {
+  WelcomeForFunctions();
+  worker().Send(Functions(kFirst, kJob, {0, 5}, 1));
+  ExpectRun({0, 5}, 1);
+  worker().Send(RunDone(kFirst, {0, 1}));
+  worker().Take<KeepOutcome>();
+  worker().Send(StopRequested{});
+  worker().Take<SayDraining>();
+  worker().Take<KillCommands>();
+  ExpectHandedBack({{1, 4}}, HandBackReason::kLeaving);
+  worker().Take<EndExecutor>();
+  worker().Send(RunDone(kFirst, {1, 3}));
+  worker().ExpectNoMore();
+  worker().Send(SendSlotFree{});
+  worker().Take<SealBatch>();
+  worker().Take<SendBatch>();
+  worker().Send(ExecutorDied{.executor = kExecutor, .suspects = {}, .message = {}});
+  worker().Take<Leave>();
+}
+
 TEST_F(CoreTest, OneExecutorGetsTheWholeRangeAtOnce) {
   WelcomeForFunctions();
   worker().Send(Functions(kFirst, kJob, {0, 1'000'000}, 2));

@@ -134,11 +134,7 @@ void WorkerLoop::OnMessage(v1::CoordinatorMessage message) {
   if (message.has_welcome()) {
     welcome_ = true;
     worker_id_ = message.welcome().worker_id();
-    Welcomed welcomed{.lease_us = static_cast<std::int64_t>(message.welcome().lease_ms()) * 1000,
-                      .dropped = {}};
-    for (const std::uint64_t id : message.welcome().dropped_assignments()) {
-      welcomed.dropped.emplace_back(id);
-    }
+    Welcomed welcomed = FromWire(message.welcome());
     if (!welcomed.dropped.empty()) {
       spdlog::warn("{} assignments are not this worker's any more", welcomed.dropped.size());
     }
