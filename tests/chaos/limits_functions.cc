@@ -24,9 +24,6 @@ constexpr haul::Function<std::uint64_t(std::string, std::uint64_t, std::uint64_t
 // Throws, and tells the number.
 constexpr haul::Function<void(std::uint64_t)> kFail{"fail.v1"};
 
-// As many bytes.
-constexpr haul::Function<std::string(std::uint64_t)> kBytes{"bytes.v1"};
-
 void RecordStart(const haul::Context& context, const std::string& path) {
   const std::string line =
       std::to_string(context.job_id()) + " " + std::to_string(context.task_index()) + " " +
@@ -60,7 +57,5 @@ HAUL_SERVE(kTakeDown, [](haul::Context& context, const std::string& path, std::u
 HAUL_SERVE(kFail, [](haul::Context&, std::uint64_t number) {
   throw std::runtime_error("this is failure number " + std::to_string(number));
 });
-
-HAUL_SERVE(kBytes, [](haul::Context&, std::uint64_t bytes) { return std::string(bytes, 'y'); });
 
 }  // namespace
