@@ -238,23 +238,6 @@ void Loop::Release() {
 
 // ---- effects ----
 
-namespace {
-
-// The session that an effect speaks to; none for answers and notifications.
-SessionId SessionOf(const Effect& effect) {
-  return std::visit(
-      [](const auto& what) -> SessionId {
-        if constexpr (requires { what.session; }) {
-          return what.session;
-        } else {
-          return {};
-        }
-      },
-      effect.what);
-}
-
-}  // namespace
-
 void Loop::Queue(Effect effect) {
   if (const SessionId session = SessionOf(effect); !session.is_none()) {
     return AddToSession(session, std::move(effect));

@@ -23,18 +23,6 @@ CoreOptions CoordinatorOptions(std::int64_t lease_us) {
   return options;
 }
 
-SessionId SessionOf(const Effect& effect) {
-  return std::visit(
-      [](const auto& what) -> SessionId {
-        if constexpr (requires { what.session; }) {
-          return what.session;
-        } else {
-          return {};
-        }
-      },
-      effect.what);
-}
-
 bool SameFacts(const JobFacts& a, const JobFacts& b) {
   return a.spec == b.spec && a.accepted_unix_us == b.accepted_unix_us && a.counts == b.counts &&
          a.done == b.done && a.charges == b.charges && a.retried == b.retried &&
