@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/absl_view.h"
 #include "common/check.h"
+#include "coordinator/store/row_check.h"
 
 namespace haul::coordinator {
 namespace {
@@ -45,6 +46,7 @@ enum Column : int {
   kErrorFile,
   kErrorBytes,
   kMessage,
+  kRowCheck,
   kResultSize,
   kResultEnds,
   kResults,
@@ -73,14 +75,17 @@ absl::StatusOr<PackedBytes> DecodePacked(std::uint64_t count, std::uint32_t unif
   if (end_offsets.size() % sizeof(std::uint32_t) != 0 ||
       !PackedBytes::FromParts(count, uniform_size, std::move(offsets), std::string(data),
                               &values)) {
-    return absl::DataLossError(absl::StrCat("the database is damaged: a row does not hold the ",
-                                            count, " values that it should"));
+    return absl::DataLossError(absl::StrCat("haul.db is damaged: a row does not hold the ", count,
+                                            " values that it should"));
   }
   return values;
 }
 
 void BindOutcome(Statement& insert, JobId job, const Outcome& outcome) {
   const PackedBytes& results = outcome.results;
+  const SplitCheck check{CheckOfHead(job, outcome.tasks, outcome.status, outcome.cause,
+                                     outcome.worker, outcome.finished_unix_us),
+                         CheckOfRest(outcome)};
   insert.Bind(
       job.value(), outcome.tasks.first, outcome.tasks.count, static_cast<int>(outcome.status),
       NullIf(static_cast<int>(outcome.cause), static_cast<int>(Cause::kNone)),
@@ -91,7 +96,7 @@ void BindOutcome(Statement& insert, JobId job, const Outcome& outcome) {
       NullIf(outcome.user_cpu_us, 0), NullIf(outcome.system_cpu_us, 0),
       NullIf(outcome.peak_memory_bytes, 0), NullIfEmpty(outcome.output_file),
       NullIf(outcome.output_bytes, 0), NullIfEmpty(outcome.error_file),
-      NullIf(outcome.error_bytes, 0), NullIfEmpty(outcome.message),
+      NullIf(outcome.error_bytes, 0), NullIfEmpty(outcome.message), check.packed(),
       NullIf(results.uniform_size(), 0), BlobOrNull(EncodeOffsets(results)),
       BlobOrNull(results.data()), BlobOrNull(outcome.error_output));
 }
@@ -102,7 +107,22 @@ TaskStatus ReadStatus(const Statement& row) {
   return static_cast<TaskStatus>(row.Unsigned32(kStatus));
 }
 
-absl::StatusOr<Outcome> ReadOutcome(const Statement& row, bool with_payload) {
+absl::Status DamagedRow(std::string_view table, std::uint64_t id, std::string_view what) {
+  return absl::DataLossError(
+      absl::StrCat("haul.db is damaged: row ", id, " of ", AbslView(table), " ", AbslView(what)));
+}
+
+absl::Status CheckRow(const Statement& row, int column, std::uint32_t check, std::string_view table,
+                      std::uint64_t id, bool must_have_check) {
+  if (row.IsNull(column) && !must_have_check) return absl::OkStatus();
+  if (!row.IsNull(column) && SplitCheck::Unpack(row.Signed(column)).head == check) {
+    return absl::OkStatus();
+  }
+  return DamagedRow(table, id, "is not what was written");
+}
+
+absl::StatusOr<Outcome> ReadOutcome(JobId job, const Statement& row, bool with_payload,
+                                    bool must_have_check) {
   Outcome outcome{.tasks = ReadTasks(row),
                   .status = ReadStatus(row),
                   .cause = static_cast<Cause>(row.Unsigned32(kCauseColumn)),
@@ -125,6 +145,11 @@ absl::StatusOr<Outcome> ReadOutcome(const Statement& row, bool with_payload) {
                   .assignment = AssignmentId(row.Unsigned(kAssignment)),
                   .worker = WorkerId(row.Unsigned(kWorker)),
                   .culprit = row.Signed(kCulprit) != 0};
+  absl::Status checked = CheckRow(row, kRowCheck,
+                                  CheckOfHead(job, outcome.tasks, outcome.status, outcome.cause,
+                                              outcome.worker, outcome.finished_unix_us),
+                                  "outcomes", row.Unsigned(kSequence), must_have_check);
+  if (!checked.ok()) return checked;
   if (!with_payload) return outcome;
   outcome.error_output = row.Text(kErrorOutput);
   if (!row.IsNull(kResults)) {
@@ -133,6 +158,10 @@ absl::StatusOr<Outcome> ReadOutcome(const Statement& row, bool with_payload) {
                      row.Bytes(kResults));
     if (!results.ok()) return results.status();
     outcome.results = *std::move(results);
+  }
+  if (!row.IsNull(kRowCheck) &&
+      SplitCheck::Unpack(row.Signed(kRowCheck)).rest != CheckOfRest(outcome)) {
+    return DamagedRow("outcomes", row.Unsigned(kSequence), "is not what was written");
   }
   return outcome;
 }
@@ -169,7 +198,7 @@ absl::StatusOr<WorkKind> WorkKindFrom(std::string_view name) {
     if (name == WorkKindName(kind)) return kind;
   }
   return absl::DataLossError(
-      absl::StrCat("the database has a job of unknown kind '", AbslView(name), "'"));
+      absl::StrCat("haul.db is damaged: a job is of unknown kind '", AbslView(name), "'"));
 }
 
 absl::StatusOr<JobState> JobStateFrom(std::string_view name) {
@@ -177,7 +206,7 @@ absl::StatusOr<JobState> JobStateFrom(std::string_view name) {
     if (name == JobStateName(state)) return state;
   }
   return absl::DataLossError(
-      absl::StrCat("the database has a job in unknown state '", AbslView(name), "'"));
+      absl::StrCat("haul.db is damaged: a job is in unknown state '", AbslView(name), "'"));
 }
 
 }  // namespace haul::coordinator
