@@ -239,6 +239,8 @@ std::string DescribeFailure(const client::Outcome& outcome) {
       return with_message("could not be started");
     case client::FailureCause::kExecutorExit:
       return absl::StrCat("the function ended its process with exit code ", outcome.code);
+    case client::FailureCause::kProcessLimit:
+      return with_message("process limit");
   }
   return with_message("failed");
 }

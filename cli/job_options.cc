@@ -30,6 +30,14 @@ absl::Status FillSpec(const JobOptions& options, client::JobSpec* spec) {
   const absl::StatusOr<std::uint64_t> timeout_ms = ParseDurationMs(options.timeout);
   if (!timeout_ms.ok()) return OptionError("--timeout", timeout_ms.status());
   spec->timeout_ms = *timeout_ms;
+  if (!options.memory.empty()) {
+    const absl::StatusOr<std::uint64_t> memory_bytes = ParseBytes(options.memory);
+    if (!memory_bytes.ok()) return OptionError("--memory", memory_bytes.status());
+    if (*memory_bytes == 0) {
+      return absl::InvalidArgumentError("--memory: 0, must be at least 1MiB");
+    }
+    spec->memory_bytes = *memory_bytes;
+  }
   if (options.retries == std::numeric_limits<std::uint32_t>::max()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--retries: ", options.retries, ", must be below ", options.retries));
@@ -150,6 +158,9 @@ void AddJobOptions(CLI::App& app, JobOptions& options) {
                  "Most tasks at once in the whole cluster (default: no limit)");
   app.add_option("--cpus", options.cpus, "What a task needs: 0.1, 1, 4 (default 1)");
   app.add_option("--timeout", options.timeout, "Of one attempt: 500ms, 15m, 1h30m (default: none)");
+  app.add_option(
+      "--memory", options.memory,
+      "Most memory of a command with all its processes: 64MiB, 2GiB (default: no limit)");
   app.add_option("--retries", options.retries, "Further attempts of a task that fails (default 0)");
   app.add_flag("--volatile", options.volatile_job,
                "Keep the job in memory only: faster, and lost with the coordinator");
@@ -228,6 +239,11 @@ absl::StatusOr<PreparedJob> PrepareCall(const JobOptions& options,
   if (!parsed.ok()) return parsed.status();
   if (!parsed->command.empty()) {
     return absl::InvalidArgumentError("a function takes its arguments after :::, not after --");
+  }
+  if (!options.memory.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--memory: ", options.memory,
+        ", but only commands have a limit of memory: functions share that of their executor"));
   }
   PreparedJob job;
   job.request_id = options.request_id;

@@ -20,6 +20,7 @@ struct JobOptions {
   std::uint32_t max_running = 0;
   std::string cpus = "1";
   std::string timeout = "0";
+  std::string memory;  // empty: no limit
   std::uint32_t retries = 0;
   bool volatile_job = false;
   std::string request_id;

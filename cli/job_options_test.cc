@@ -34,6 +34,7 @@ TEST(JobOptionsTest, OptionsBecomeTheSpec) {
   options.name = "n";
   options.cpus = "0.1";
   options.timeout = "1m30s";
+  options.memory = "64MiB";
   options.retries = 2;
   options.environment = {"A=b=c", "EMPTY="};
   options.volatile_job = true;
@@ -41,6 +42,7 @@ TEST(JobOptionsTest, OptionsBecomeTheSpec) {
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_EQ(job->spec.cpus_milli, 100u);
   EXPECT_EQ(job->spec.timeout_ms, 90'000u);
+  EXPECT_EQ(job->spec.memory_bytes, 67'108'864u);
   EXPECT_EQ(job->spec.max_attempts, 3u);
   EXPECT_TRUE(job->spec.volatile_job);
   EXPECT_THAT(CommandOf(*job).arguments, ElementsAre("ls", "-l"));
@@ -86,6 +88,12 @@ TEST(JobOptionsTest, MistakesNameTheirOption) {
   options.timeout = "5";
   EXPECT_THAT(ErrorOf(PrepareCommand(options, {"--", "ls"}, true)), HasSubstr("--timeout: \"5\""));
   options = {};
+  options.memory = "64Mi";
+  EXPECT_THAT(ErrorOf(PrepareCommand(options, {"--", "ls"}, true)),
+              HasSubstr("--memory: \"64Mi\""));
+  options.memory = "0";
+  EXPECT_THAT(ErrorOf(PrepareCommand(options, {"--", "ls"}, true)), HasSubstr("--memory: 0"));
+  options = {};
   options.environment = {"HAUL_SURELY_NOT_SET"};
   EXPECT_THAT(ErrorOf(PrepareCommand(options, {"--", "ls"}, true)), HasSubstr("--env"));
 }
@@ -118,6 +126,8 @@ TEST(JobOptionsTest, AFunctionIsCalledOnceOrNeedsArguments) {
   options.array = "0-9";
   EXPECT_EQ(PrepareCall(options, kNoop, {})->spec.array->count, 10u);
   EXPECT_THAT(ErrorOf(PrepareCall(options, kPrimes, {})), HasSubstr("--array"));
+  options.memory = "1GiB";
+  EXPECT_THAT(ErrorOf(PrepareCall(options, kNoop, {})), HasSubstr("--memory: 1GiB"));
 }
 
 }  // namespace

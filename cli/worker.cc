@@ -1,5 +1,6 @@
 // `haul worker`: start one here; list, show, drain and stop those of the cluster.
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -7,6 +8,7 @@
 #include "cli/format.h"
 #include "cli/globals.h"
 #include "cli/status.h"
+#include "cli/worker_command.h"
 #include "cli/worker_start.h"
 #include "common/units.h"
 
@@ -63,13 +65,14 @@ void PrintDetails(const client::WorkerStatus& worker) {
   }
 }
 
-using WorkerCall = client::Result<client::WorkerStatus> (Client::*)(const std::string&);
+using WorkerCall =
+    std::function<client::Result<client::WorkerStatus>(Client& client, const std::string& worker)>;
 
 // Makes the call and shows the worker as it then is.
-int CallWorker(const Globals& globals, const std::string& worker, WorkerCall call) {
+int CallWorker(const Globals& globals, const std::string& worker, const WorkerCall& call) {
   const auto client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
-  const auto status = ((**client).*call)(worker);
+  const auto status = call(**client, worker);
   if (!status.ok()) return Fail(status.status());
   if (globals.json()) {
     PrintJson(ToJson(*status));
@@ -77,6 +80,14 @@ int CallWorker(const Globals& globals, const std::string& worker, WorkerCall cal
     PrintDetails(*status);
   }
   return kExitSuccess;
+}
+
+int DrainWorker(const Globals& globals, const std::string& worker, const std::string& deadline) {
+  const absl::StatusOr<std::uint64_t> deadline_ms = ParseDeadlineMs("--deadline", deadline);
+  if (!deadline_ms.ok()) return Fail(deadline_ms.status());
+  return CallWorker(globals, worker, [&](Client& client, const std::string& one) {
+    return client.Drain(one, *deadline_ms);
+  });
 }
 
 }  // namespace
@@ -90,7 +101,7 @@ void AddWorker(CLI::App& app, Globals& globals) {
   list->callback([&globals] { globals.action = [&globals] { return ListWorkers(globals); }; });
 
   const auto name = std::make_shared<std::string>();
-  const auto add = [&](const char* command, const char* what, WorkerCall call) {
+  const auto add = [&](const char* command, const char* what, const WorkerCall& call) {
     CLI::App* one = worker->add_subcommand(command, what);
     one->add_option("worker", *name, "Its name or id")->required();
     one->callback([=, &globals] {
@@ -98,7 +109,18 @@ void AddWorker(CLI::App& app, Globals& globals) {
     });
   };
   add("show", "All about one worker, and what it holds", &Client::Worker);
-  add("drain", "Let it finish what it runs, give it nothing new, and let it leave", &Client::Drain);
+  const auto deadline = std::make_shared<std::string>();
+  CLI::App* drain =
+      worker->add_subcommand("drain",
+                             "Let it finish what it runs, give it nothing new, and let it "
+                             "leave");
+  drain->add_option("worker", *name, "Its name or id")->required();
+  drain->add_option("--deadline", *deadline,
+                    "After this what still runs goes elsewhere uncharged: 30s, 15m (default: "
+                    "never)");
+  drain->callback([=, &globals] {
+    globals.action = [=, &globals] { return DrainWorker(globals, *name, *deadline); };
+  });
   add("stop", "End what it runs, run that elsewhere uncharged, and let it leave",
       &Client::StopWorker);
 }

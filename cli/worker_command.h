@@ -17,6 +17,9 @@ struct WorkerCommand {
   std::uint32_t processes = 1;
   std::uint32_t threads = 0;  // 0: the worker's own choice
   std::vector<std::string> functions;
+  std::uint32_t task_processes = 0;  // of one command; 0: the worker's own choice
+  std::string output_limit;          // empty: the worker's own choice
+  std::string drain_deadline;        // empty: none
   std::string directory;  // of this worker alone; removed when it has ended, however that happens
   std::string log_level = "info";
   std::string log_format = "text";
@@ -24,6 +27,9 @@ struct WorkerCommand {
 
 // The guardian with its arguments. NotFound when a helper program is not installed.
 absl::StatusOr<std::vector<std::string>> GuardedWorker(const WorkerCommand& command);
+
+// How an option gives a deadline of draining: empty is none, 0. InvalidArgument names the option.
+absl::StatusOr<std::uint64_t> ParseDeadlineMs(const std::string& option, const std::string& text);
 
 // A fresh one under $TMPDIR or /tmp, its name starting with `prefix`.
 absl::StatusOr<std::string> MakeTemporaryDirectory(const std::string& prefix);

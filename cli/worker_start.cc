@@ -13,6 +13,7 @@
 #include "cli/child.h"
 #include "cli/status.h"
 #include "cli/worker_command.h"
+#include "common/units.h"
 #include "common/utf8.h"
 #include "worker/rpc/report_death.h"
 #include "worker/worker.h"
@@ -20,11 +21,17 @@
 namespace haul::cli {
 namespace {
 
+// The coordinator takes no more.
+constexpr std::uint64_t kMostOutputBytes = std::uint64_t{1} << 30;
+
 struct StartOptions {
   std::string name;
   std::uint32_t processes = 1;
   std::uint32_t threads = 0;
   std::vector<std::string> functions;
+  std::uint32_t task_processes = 0;
+  std::string output_limit;
+  std::string drain_deadline;
   std::string directory;  // what follows is said by the guardian's command line alone
   std::string incarnation;
   std::string cause;
@@ -56,10 +63,28 @@ void RemoveDirectory(const std::string& directory) {
   if (error) spdlog::warn("{}: {}", directory, error.message());
 }
 
+// Of the options that are written with a unit. InvalidArgument names the option.
+absl::Status FillLimits(const StartOptions& options, worker::WorkerOptions* worker) {
+  const auto deadline_ms = ParseDeadlineMs("--drain-deadline", options.drain_deadline);
+  if (!deadline_ms.ok()) return deadline_ms.status();
+  worker->drain_deadline_ms = *deadline_ms;
+  if (options.output_limit.empty()) return absl::OkStatus();
+  const auto output_bytes = ParseBytes(options.output_limit);
+  if (!output_bytes.ok() || *output_bytes == 0 || *output_bytes > kMostOutputBytes) {
+    return absl::InvalidArgumentError("--output-limit: '" + options.output_limit +
+                                      "', write a size from 1 to 1GiB, like 64MiB");
+  }
+  worker->output_limit_bytes = *output_bytes;
+  return absl::OkStatus();
+}
+
 // Becomes the guardian.
 int StartWorker(const Globals& globals, const StartOptions& options) {
   const auto access = FindAccess(globals);
   if (!access.ok()) return Fail(access.status());
+  // Here, where the user sees it; the worker proper uses them.
+  worker::WorkerOptions limits;
+  if (const absl::Status filled = FillLimits(options, &limits); !filled.ok()) return Fail(filled);
   const absl::StatusOr<std::string> directory = MakeTemporaryDirectory("haul-worker");
   if (!directory.ok()) return Fail(directory.status());
   const absl::StatusOr<std::vector<std::string>> words =
@@ -69,6 +94,9 @@ int StartWorker(const Globals& globals, const StartOptions& options) {
                      .processes = options.processes,
                      .threads = options.threads,
                      .functions = options.functions,
+                     .task_processes = options.task_processes,
+                     .output_limit = options.output_limit,
+                     .drain_deadline = options.drain_deadline,
                      .directory = *directory,
                      .log_level = globals.log_level,
                      .log_format = globals.log_format});
@@ -91,12 +119,14 @@ int RunWorkerProper(const Globals& globals, const StartOptions& options) {
   const absl::StatusOr<std::string> executor = HelperProgram("haul-executor");
   if (!executor.ok()) return Fail(executor.status());
   worker::WorkerOptions worker;
+  if (const absl::Status filled = FillLimits(options, &worker); !filled.ok()) return Fail(filled);
   worker.coordinator = access->coordinator;
   worker.token = access->token;
   worker.name = options.name;
   worker.processes = options.processes;
   worker.threads = options.threads;
   worker.libraries = options.functions;
+  worker.task_processes = options.task_processes;
   worker.directory = options.directory;
   worker.executor_program = *executor;
   const int status = worker::RunWorker(worker);
@@ -125,6 +155,17 @@ void AddWorkerOptions(CLI::App& command, StartOptions& options) {
       .add_option("--threads", options.threads,
                   "Threads of each, hence cpus (default: those there are)")
       ->check(CLI::Range(0, 4096));
+  command
+      .add_option(
+          "--task-processes", options.task_processes,
+          "Most processes of one command, which is killed beyond that (default 4096, or half of "
+          "what the cgroup or the user may have)")
+      ->check(CLI::Range(0, 4'194'304));
+  command.add_option("--output-limit", options.output_limit,
+                     "Most that one command may write, stdout and stderr together (default 1GiB)");
+  command.add_option("--drain-deadline", options.drain_deadline,
+                     "After SIGTERM or Ctrl-C, what then still runs goes elsewhere: 30s (default: "
+                     "never)");
   command.add_option("--functions", options.functions, "A library of functions to serve")
       ->expected(1)
       ->take_all();

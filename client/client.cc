@@ -226,9 +226,10 @@ Result<WorkerStatus> Client::Worker(const std::string& worker) {
   return FromWire(std::move(*reply.mutable_workers(0)));
 }
 
-Result<WorkerStatus> Client::Drain(const std::string& worker) {
+Result<WorkerStatus> Client::Drain(const std::string& worker, std::uint64_t deadline_ms) {
   v1::DrainWorkerRequest request;
   request.set_worker(ToUtf8(worker));
+  request.set_deadline_ms(deadline_ms);
   v1::WorkerStatus reply;
   if (Status status =
           impl_->Call(*impl_->cluster, &v1::Cluster::Stub::DrainWorker, request, &reply);

@@ -1,11 +1,20 @@
 #include "client/convert.h"
 
+#include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "common/utf8.h"
 
 namespace haul::client {
 namespace {
+
+// A number that these types have no room for is unknown, and not the one that its last bits say.
+template <typename Enum>
+Enum ToEnum(int number) {
+  constexpr int kMost = std::numeric_limits<std::underlying_type_t<Enum>>::max();
+  return static_cast<Enum>(number < 0 || number > kMost ? kMost : number);
+}
 
 void ToWire(const Command& command, v1::Command* out) {
   for (const std::string& argument : command.arguments) out->add_arguments(argument);
@@ -19,7 +28,7 @@ void ToWire(const Command& command, v1::Command* out) {
   out->set_stdin_file(command.stdin_file);
 }
 
-Command FromWire(v1::Command&& wire) {
+Command CommandFromWire(v1::Command&& wire) {
   Command command;
   for (std::string& argument : *wire.mutable_arguments()) {
     command.arguments.push_back(std::move(argument));
@@ -34,7 +43,7 @@ Command FromWire(v1::Command&& wire) {
   return command;
 }
 
-JobSpec FromWire(v1::JobSpec&& wire) {
+JobSpec SpecFromWire(v1::JobSpec&& wire) {
   JobSpec spec;
   spec.name = std::move(*wire.mutable_name());
   if (wire.has_function()) {
@@ -43,7 +52,7 @@ JobSpec FromWire(v1::JobSpec&& wire) {
                              .signature = std::move(*function.mutable_signature()),
                              .detail = function.detail()};
   } else {
-    spec.work = FromWire(std::move(*wire.mutable_command()));
+    spec.work = CommandFromWire(std::move(*wire.mutable_command()));
   }
   if (wire.has_array()) {
     spec.array = Array{
@@ -55,6 +64,7 @@ JobSpec FromWire(v1::JobSpec&& wire) {
   spec.timeout_ms = wire.timeout_ms();
   spec.max_attempts = wire.max_attempts();
   spec.volatile_job = wire.volatile_job();
+  spec.memory_bytes = wire.memory_bytes();
   return spec;
 }
 
@@ -81,6 +91,7 @@ void ToWire(const JobSpec& spec, v1::JobSpec* out) {
   out->set_timeout_ms(spec.timeout_ms);
   out->set_max_attempts(spec.max_attempts);
   out->set_volatile_job(spec.volatile_job);
+  out->set_memory_bytes(spec.memory_bytes);
 }
 
 void ToWire(const JobRef& job, v1::JobSelector* out) {
@@ -96,9 +107,9 @@ void ToWire(const JobRef& job, v1::JobSelector* out) {
 JobStatus FromWire(v1::JobStatus&& wire) {
   JobStatus status;
   status.id = JobId{wire.job_id()};
-  status.state = static_cast<JobState>(wire.state());
+  status.state = ToEnum<JobState>(wire.state());
   status.task_count = wire.spec().task_count();
-  status.spec = FromWire(std::move(*wire.mutable_spec()));
+  status.spec = SpecFromWire(std::move(*wire.mutable_spec()));
   status.description = std::move(*wire.mutable_description());
   status.owner = std::move(*wire.mutable_owner());
   status.succeeded = wire.succeeded();
@@ -119,8 +130,8 @@ Result<Outcome> FromWire(v1::Outcome&& wire) {
   Outcome outcome;
   outcome.first = wire.first();
   outcome.count = wire.count();
-  outcome.state = static_cast<TaskState>(wire.status());
-  outcome.cause = static_cast<FailureCause>(wire.cause());
+  outcome.state = ToEnum<TaskState>(wire.status());
+  outcome.cause = ToEnum<FailureCause>(wire.cause());
   if (wire.count() == 0 || wire.first() + wire.count() < wire.first() ||
       outcome.state < TaskState::kSucceeded || outcome.state > TaskState::kLost) {
     return Status(ErrorKind::kFailed, "the coordinator sent an outcome that makes no sense");
@@ -170,7 +181,7 @@ WorkerStatus FromWire(v1::WorkerStatus&& wire) {
   status.name = std::move(*wire.mutable_name());
   status.host = std::move(*wire.mutable_host());
   status.pid = wire.pid();
-  status.state = static_cast<WorkerState>(wire.state());
+  status.state = ToEnum<WorkerState>(wire.state());
   status.version = std::move(*wire.mutable_version());
   status.cpus_milli = wire.cpus_milli();
   status.cpus_milli_reserved = wire.cpus_milli_reserved();

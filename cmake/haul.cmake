@@ -43,6 +43,11 @@ if(HAUL_SANITIZE)
   add_link_options(-fsanitize=${HAUL_SANITIZE})
 endif()
 
+# Counts what an input reaches; only a fuzz target links what reads the counts.
+if(HAUL_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # What the sanitizers' runtimes are told in every test.
 set(haul_test_environment
     "HAUL_TEST_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
@@ -91,11 +96,17 @@ target_include_directories(
 configure_file("${PROJECT_SOURCE_DIR}/cmake/version.h.in"
                "${HAUL_GENERATED_DIR}/common/common/version.h" @ONLY)
 
-# haul_rooms(<folder>...): adds each folder that has a CMakeLists.txt.
+# haul_rooms(<folder>...): adds each folder that has a CMakeLists.txt. With HAUL_FUZZ only tests/fuzz is built by
+# itself, the others where it links them.
 function(haul_rooms)
   foreach(room IN LISTS ARGN)
     if(EXISTS "${PROJECT_SOURCE_DIR}/${room}/CMakeLists.txt")
-      add_subdirectory("${PROJECT_SOURCE_DIR}/${room}" "${PROJECT_BINARY_DIR}/rooms/${room}")
+      set(only_if_linked)
+      if(HAUL_FUZZ AND NOT room STREQUAL "tests/fuzz")
+        set(only_if_linked EXCLUDE_FROM_ALL)
+      endif()
+      add_subdirectory("${PROJECT_SOURCE_DIR}/${room}" "${PROJECT_BINARY_DIR}/rooms/${room}"
+                       ${only_if_linked})
     endif()
   endforeach()
 endfunction()
@@ -121,6 +132,7 @@ function(haul_library target)
   list(FILTER compiled INCLUDE REGEX "\\.(cc|c)$")
   if(compiled)
     add_library(${target} STATIC ${arg_SOURCES})
+    haul_share_headers(${target})
     target_link_libraries(${target} PUBLIC ${arg_LINK} PRIVATE haul_flags ${arg_PRIVATE_LINK})
     target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}"
                                                 "${PROJECT_SOURCE_DIR}/include")
@@ -129,6 +141,16 @@ function(haul_library target)
     target_link_libraries(${target} INTERFACE ${arg_LINK})
     target_include_directories(${target} INTERFACE "${PROJECT_SOURCE_DIR}"
                                                    "${PROJECT_SOURCE_DIR}/include")
+  endif()
+endfunction()
+
+# haul_share_headers(<target>)
+#
+# With HAUL_UNITY the files of a target are compiled as one, so that the headers which they share (gRPC, CLI11,
+# GoogleTest: seconds each) are read once. Names in their unnamed namespaces must then differ.
+function(haul_share_headers target)
+  if(HAUL_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
   endif()
 endfunction()
 
@@ -150,6 +172,7 @@ endfunction()
 function(haul_program target)
   _haul_parse("LIBEXEC;STATIC_RUNTIME" "" "SOURCES;LINK")
   add_executable(${target} ${arg_SOURCES})
+  haul_share_headers(${target})
   target_link_libraries(${target} PRIVATE haul_flags ${arg_LINK})
   if(HAUL_STATIC AND arg_STATIC_RUNTIME)
     target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc)
@@ -185,13 +208,14 @@ function(haul_test target)
     return()
   endif()
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 120)
+    set(arg_TIMEOUT 300)
   endif()
   math(EXPR timeout_seconds "${arg_TIMEOUT} * ${HAUL_TEST_TIMEOUT_FACTOR}")
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY "${PROJECT_SOURCE_DIR}"
              OUTPUT_VARIABLE room)
 
   add_executable(${target} ${arg_SOURCES})
+  haul_share_headers(${target})
   target_link_libraries(${target} PRIVATE haul_flags ${arg_LINK} GTest::gmock_main GTest::gmock
                                           GTest::gtest)
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY

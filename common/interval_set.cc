@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "common/planted_bug.h"
+
 namespace haul {
 
 IntervalSet::Map::const_iterator IntervalSet::At(TaskIndex index) const {
@@ -47,7 +49,7 @@ std::uint64_t IntervalSet::Remove(TaskRange range) {
     removed += std::min(end, it_end) - std::max(range.first, it_first);
     if (it_first < range.first) intervals_.emplace(it_first, range.first);
     if (it_end > end) {
-      intervals_.emplace(end, it_end);
+      intervals_.emplace(Planted(PlantedBug::kIntervalOffByOne) ? end - 1 : end, it_end);
       break;
     }
     it = intervals_.lower_bound(range.first);

@@ -42,6 +42,8 @@ std::string_view CauseName(Cause cause) {
       return "start_failed";
     case Cause::kExecutorExit:
       return "executor_exit";
+    case Cause::kProcessLimit:
+      return "process_limit";
   }
   return "unknown";
 }

@@ -32,6 +32,7 @@ enum class Cause : std::uint8_t {
   kFunctionError = 8,
   kStartFailed = 9,
   kExecutorExit = 10,
+  kProcessLimit = 11,
 };
 
 std::string_view TaskStatusName(TaskStatus status);  // "succeeded", …

@@ -1,4 +1,5 @@
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <fstream>
@@ -12,6 +13,8 @@ namespace {
 
 // How far up the cgroup tree to look: a limit binds wherever it stands.
 constexpr int kDepthLimit = 64;
+
+constexpr std::uint32_t kDefaultTaskProcesses = 4096;
 
 std::string FirstLine(const std::string& path) {
   std::ifstream file(path);
@@ -39,7 +42,11 @@ std::uint32_t TightestLimit(std::string group, LimitOf limit_of) {
   return tightest;
 }
 
-std::uint32_t CgroupCpus() {
+// The tightest limit of a controller's in either version of cgroups, of which a group's directory
+// gives one; 0: none.
+template <typename LimitOfV2, typename LimitOfV1>
+std::uint32_t CgroupLimit(const std::string& controller, LimitOfV2 limit_of_v2,
+                          LimitOfV1 limit_of_v1) {
   std::ifstream groups("/proc/self/cgroup");
   std::string line;
   std::uint32_t tightest = 0;
@@ -51,19 +58,35 @@ std::uint32_t CgroupCpus() {
     const std::string path = line.substr(second + 1);
     std::uint32_t limit = 0;
     if (controllers == ",,") {
-      limit = TightestLimit(path, [](const std::string& group) {
-        return CpusOfCpuMax(FirstLine("/sys/fs/cgroup" + group + "/cpu.max"));
-      });
-    } else if (controllers.find(",cpu,") != std::string::npos) {
-      limit = TightestLimit(path, [](const std::string& group) {
-        const std::string directory = "/sys/fs/cgroup/cpu" + group;
-        return CpusOfQuota(NumberIn(directory + "/cpu.cfs_quota_us"),
-                           NumberIn(directory + "/cpu.cfs_period_us"));
+      limit = TightestLimit(
+          path, [&](const std::string& group) { return limit_of_v2("/sys/fs/cgroup" + group); });
+    } else if (controllers.find("," + controller + ",") != std::string::npos) {
+      limit = TightestLimit(path, [&](const std::string& group) {
+        return limit_of_v1("/sys/fs/cgroup/" + controller + group);
       });
     }
     if (limit > 0) tightest = tightest == 0 ? limit : std::min(tightest, limit);
   }
   return tightest;
+}
+
+std::uint32_t CgroupCpus() {
+  return CgroupLimit(
+      "cpu",
+      [](const std::string& directory) { return CpusOfCpuMax(FirstLine(directory + "/cpu.max")); },
+      [](const std::string& directory) {
+        return CpusOfQuota(NumberIn(directory + "/cpu.cfs_quota_us"),
+                           NumberIn(directory + "/cpu.cfs_period_us"));
+      });
+}
+
+// Of this process's cgroup; 0: none.
+std::uint32_t CgroupProcesses() {
+  const auto limit_of = [](const std::string& directory) {
+    return static_cast<std::uint32_t>(
+        std::clamp<std::int64_t>(NumberIn(directory + "/pids.max"), 0, 1 << 30));  // "max" is 0
+  };
+  return CgroupLimit("pids", limit_of, limit_of);
 }
 
 std::uint32_t AffinityCpus() {
@@ -93,6 +116,18 @@ std::uint32_t CpusOfCpuMax(const std::string& cpu_max) {
   std::int64_t period_us = 0;
   if (!(words >> quota_us >> period_us)) return 0;  // "max 100000"
   return CpusOfQuota(quota_us, period_us);
+}
+
+std::uint32_t DefaultTaskProcesses() {
+  std::uint32_t most = 2 * kDefaultTaskProcesses;
+  if (const std::uint32_t of_group = CgroupProcesses(); of_group > 0) {
+    most = std::min(most, of_group);
+  }
+  rlimit of_user{};
+  if (::getrlimit(RLIMIT_NPROC, &of_user) == 0 && of_user.rlim_cur != RLIM_INFINITY) {
+    most = static_cast<std::uint32_t>(std::min<rlim_t>(most, of_user.rlim_cur));
+  }
+  return std::max<std::uint32_t>(most / 2, 1);
 }
 
 std::uint32_t DefaultThreads() {

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 #include "worker/worker.h"
 
@@ -32,6 +33,17 @@ TEST(DefaultThreadsTest, AffinityLimits) {
   ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
   EXPECT_EQ(DefaultThreads(), 1u);
   EXPECT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
+TEST(DefaultTaskProcessesTest, IsHalfOfWhatTheUserMayHave) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NPROC, &before), 0);
+  EXPECT_LE(DefaultTaskProcesses(), 4096u);
+  const rlimit few{.rlim_cur = 10, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NPROC, &few), 0);
+  EXPECT_LE(DefaultTaskProcesses(), 5u);
+  EXPECT_GE(DefaultTaskProcesses(), 1u);
+  EXPECT_EQ(setrlimit(RLIMIT_NPROC, &before), 0);
 }
 
 }  // namespace

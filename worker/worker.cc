@@ -62,13 +62,13 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
-  void DeliverTo(WorkerLoop& loop, exec::Reactor& reactor) {
-    const bool watched = reactor.Watch(fd_, EPOLLIN, [this, &loop](std::uint32_t) {
+  void DeliverTo(WorkerLoop& loop, exec::Reactor& reactor, std::uint64_t drain_deadline_ms) {
+    const bool watched = reactor.Watch(fd_, EPOLLIN, [=, this, &loop](std::uint32_t) {
       signalfd_siginfo info;
       while (::read(fd_, &info, sizeof(info)) == sizeof(info)) {
         if (++count_ == 1) {
           spdlog::info("signal {}: finishing what runs; a second one stops it", info.ssi_signo);
-          loop.Drain();
+          loop.Drain(drain_deadline_ms);
         } else {
           spdlog::info("signal {}: stopping", info.ssi_signo);
           loop.Stop();
@@ -108,6 +108,9 @@ LoopOptions MakeLoopOptions(const WorkerOptions& options, const std::string& hos
   loop.commands.worker = name;
   loop.commands.coordinator = options.coordinator;
   loop.commands.grace_period_ms = options.stop_grace_ms;
+  loop.commands.task_processes =
+      options.task_processes > 0 ? options.task_processes : DefaultTaskProcesses();
+  loop.commands.output_limit_bytes = options.output_limit_bytes;
   return loop;
 }
 
@@ -165,7 +168,7 @@ int RunWorker(const WorkerOptions& options) {
     spdlog::error("cannot start: {}", std::string(loop.status().message()));
     return kFailed;
   }
-  signals.DeliverTo(**loop, reactor);
+  signals.DeliverTo(**loop, reactor, options.drain_deadline_ms);
   bool orphaned = false;
   const exec::ParentWatch guardian(reactor, exec::ParentWatch::GuardianPid(), [&] {
     spdlog::error("the guardian has died: ending what runs");

@@ -18,7 +18,11 @@ struct WorkerOptions {
   std::string directory;               // of this worker alone; made where it does not exist
   std::string executor_program;        // the path of haul-executor
   std::string incarnation;  // empty: HAUL_INCARNATION, as the guardian gives it, or a new one
-  std::int64_t stop_grace_ms = 5000;  // of commands and functions that are asked to stop
+  // Most of one command; then all of them are killed. 0: DefaultTaskProcesses().
+  std::uint32_t task_processes = 0;
+  std::uint64_t output_limit_bytes = std::uint64_t{1} << 30;  // of one command
+  std::uint64_t drain_deadline_ms = 0;  // after a signal to drain it stops; 0: none
+  std::int64_t stop_grace_ms = 5000;    // of commands and functions that are asked to stop
 };
 
 // Until the worker has left. SIGTERM and SIGINT let it drain, a second one stops it. The exit
@@ -29,6 +33,10 @@ int RunWorker(const WorkerOptions& options);
 // The cpus that affinity and the cgroup's quota (v1 or v2) leave to this process, rounded up; at
 // least 1.
 std::uint32_t DefaultThreads();
+
+// 4096, or half of what the user or the cgroup may have where that is less: so a command that forks
+// without end reaches its limit before nobody can start a process any more.
+std::uint32_t DefaultTaskProcesses();
 
 // For tests: the quota that a cgroup's files give in cpus, rounded up; 0: none. `cpu_max` as cgroup
 // v2 has it ("200000 100000"), or a quota and a period of v1.

@@ -63,7 +63,7 @@ absl::StatusOr<Outcome> FromWire(v1::Outcome&& wire) {
     return absl::InvalidArgumentError(
         absl::StrCat("outcome.status: unknown value ", wire.status()));
   }
-  if (wire.cause() < v1::CAUSE_UNSPECIFIED || wire.cause() > v1::CAUSE_EXECUTOR_EXIT) {
+  if (wire.cause() < v1::CAUSE_UNSPECIFIED || wire.cause() > v1::CAUSE_PROCESS_LIMIT) {
     return absl::InvalidArgumentError(absl::StrCat("outcome.cause: unknown value ", wire.cause()));
   }
   Outcome outcome;
@@ -76,7 +76,9 @@ absl::StatusOr<Outcome> FromWire(v1::Outcome&& wire) {
     absl::StatusOr<PackedBytes> results =
         FromWire(std::move(*wire.mutable_results()), wire.count());
     if (!results.ok()) return results.status();
-    outcome.results = *std::move(results);
+    // Where every one is empty there are none: an outcome of a great many tasks stays small
+    // whatever is appended to it.
+    if (results->byte_count() > 0) outcome.results = *std::move(results);
   }
   outcome.error_output = std::move(*wire.mutable_error_output());
   outcome.output_file = std::move(*wire.mutable_output_file());

@@ -7,12 +7,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/check.h"
+#include "common/planted_bug.h"
 
 namespace haul::coordinator {
 namespace {
 
 // Ids of volatile jobs leave no trace on the disk, so they carry the epoch to be unique for ever.
 constexpr int kVolatileJobBits = 32;
+
+// So far away that it never comes, rather than an overflow.
+constexpr std::uint64_t kMaxDrainMs = std::uint64_t{1} << 50;
 
 std::string FunctionList(const State& state) {
   if (state.functions().empty()) return "none";
@@ -95,7 +99,7 @@ absl::Status Core::CheckSubmit(const JobSpec& spec) const {
 }
 
 void Core::On(const JobSubmitted& event) {
-  if (!event.spec.request_id.empty()) {
+  if (!event.spec.request_id.empty() && !Planted(PlantedBug::kRepeatedSubmitIsNewJob)) {
     if (const Job* job = state_.FindRequest(event.spec.owner, event.spec.request_id)) {
       return Do(AnswerSubmit{event.request, job->id, true}, last_sequence_);
     }
@@ -116,7 +120,8 @@ void Core::On(const JobSubmitted& event) {
   const RecordSequence sequence = Record(JobAccepted{id, event.spec, now_.unix_us}, is_volatile);
   Note(JobRestsOn{id, sequence});
   if (virtual_us != ~0ull) Note(JobCaughtUp{id, virtual_us});
-  Do(AnswerSubmit{event.request, id, false}, sequence);
+  Do(AnswerSubmit{event.request, id, false},
+     Planted(PlantedBug::kSubmitAnsweredBeforeCommit) ? 0 : sequence);
 }
 
 void Core::On(const JobCancelAsked& event) {
@@ -170,6 +175,7 @@ void Core::Settle(JobId id) {
   if (job.facts.cancel && !state_.WaitsForAdoption(job)) {
     IntervalSet unowned = job.ready;
     unowned.Add(job.ready_alone);
+    if (Planted(PlantedBug::kCancelledTasksForgotten) && job.started) unowned = {};
     for (const TaskRange& range : unowned.ranges()) {
       sequence = Record(OutcomeRecorded{.job = id,
                                         .tasks = range,
@@ -227,14 +233,14 @@ RecordSequence Core::ConcludeCrash(const Assignment& assignment, const Job& job,
   const TaskRange tasks = record.tasks;
   for (TaskIndex task = tasks.first; task < tasks.end(); ++task) {
     Charge charge = job.ChargeOf(task);
-    if (culprit || assignment.alone) ++charge.crashes;
+    if (culprit || assignment.alone || Planted(PlantedBug::kSuspectCharged)) ++charge.crashes;
     if (charge.crashes >= options_.max_crashes) {
       record.tasks = {task, 1};
       record.status = TaskStatus::kFailed;
       sequence = RecordOutcome(job, record);
     } else {
       charge.run_alone = true;
-      sequence = RecordCharge(assignment, job, task, charge);
+      sequence = RecordCharge(assignment.id, job, task, charge);
     }
   }
   return sequence;
@@ -246,8 +252,9 @@ RecordSequence Core::ConcludeFailures(const Assignment& assignment, const Job& j
   const TaskRange tasks = record.tasks;
   for (TaskIndex task = tasks.first; task < tasks.end(); ++task) {
     Charge charge = job.ChargeOf(task);
+    if (Planted(PlantedBug::kRetriesMiscounted) && charge.attempts == 0) ++charge.attempts;
     if (++charge.attempts < job.facts.spec.max_attempts) {
-      sequence = RecordCharge(assignment, job, task, charge);
+      sequence = RecordCharge(assignment.id, job, task, charge);
     } else {
       record.tasks = {task, 1};
       sequence = RecordOutcome(job, record);
@@ -256,16 +263,15 @@ RecordSequence Core::ConcludeFailures(const Assignment& assignment, const Job& j
   return sequence;
 }
 
-RecordSequence Core::RecordCharge(const Assignment& assignment, const Job& job, TaskIndex task,
+RecordSequence Core::RecordCharge(AssignmentId assignment, const Job& job, TaskIndex task,
                                   const Charge& charge) {
   const bool is_volatile = job.facts.spec.is_volatile;
-  const RecordSequence sequence =
-      Record(AttemptsCharged{job.id, task, charge.attempts, charge.crashes, charge.run_alone,
-                             assignment.id},
-             is_volatile);
+  const RecordSequence sequence = Record(
+      AttemptsCharged{job.id, task, charge.attempts, charge.crashes, charge.run_alone, assignment},
+      is_volatile);
   // Were the next start sent before that is on the disk, a restart could find two workers with the
   // task: this one, which still owes the outcome, and the next.
-  if (!is_volatile) Note(JobRestsOn{job.id, sequence});
+  if (!is_volatile && !Planted(PlantedBug::kChargeNotAwaited)) Note(JobRestsOn{job.id, sequence});
   return sequence;
 }
 
@@ -296,7 +302,8 @@ void Core::On(const TasksFinished& event) {
     if (!concluded.empty()) Note(AssignmentReduced{event.assignment, concluded});
     Settle(event.job);
   }
-  Do(SendDurable{event.session, event.batch_sequence}, last_sequence_);
+  Do(SendDurable{event.session, event.batch_sequence},
+     Planted(PlantedBug::kOutcomeConfirmedBeforeCommit) ? 0 : last_sequence_);
   DepartIfDrained(worker_id);
 }
 
@@ -342,7 +349,9 @@ WorkerId Core::Join(const WorkerConnected& event, RecordSequence* rests_on) {
                                   .incarnation = event.profile.incarnation,
                                   .host = event.profile.host,
                                   .unix_us = now_.unix_us,
-                                  .joined_after = AssignmentId(epoch_, last_assignment_)});
+                                  .joined_after = Planted(PlantedBug::kEarlierMembershipAdopted)
+                                                      ? AssignmentId()
+                                                      : AssignmentId(epoch_, last_assignment_)});
   return id;
 }
 
@@ -367,8 +376,11 @@ void Core::On(const WorkerConnected& event) {
   Note(WorkerHeard{id, now_.monotonic_us, now_.unix_us});
   const std::vector<AssignmentId> dropped = Reattach(*state_.FindWorker(id), event, was_awaited);
   // A new worker's welcome waits until its membership is durable, so that adoption knows it.
-  Note(WorkerRestsOn{id, std::max(rests_on, last_sequence_)});
-  Tell(*state_.FindWorker(id), SendWelcome{.worker = id, .dropped = dropped}, last_sequence_);
+  if (!Planted(PlantedBug::kWelcomeBeforeMembership)) {
+    Note(WorkerRestsOn{id, std::max(rests_on, last_sequence_)});
+  }
+  Tell(*state_.FindWorker(id), SendWelcome{.worker = id, .dropped = dropped},
+       Planted(PlantedBug::kWelcomeBeforeMembership) ? 0 : last_sequence_);
   for (const HeldAssignment& held : event.held) {
     const Assignment* assignment = state_.FindAssignment(held.id);
     if (assignment == nullptr) continue;
@@ -376,7 +388,8 @@ void Core::On(const WorkerConnected& event) {
     if (!job.facts.cancel) continue;
     Do(SendCancel{event.session, held.id, job.id, job.facts.cancel->by}, last_sequence_);
   }
-  if (state_.FindWorker(id)->draining) Do(SendDrain{event.session}, last_sequence_);
+  if (state_.FindWorker(id)->draining) SayDrain(*state_.FindWorker(id));
+  if (state_.FindWorker(id)->stopping) Do(SendStop{event.session}, last_sequence_);
   // Told to end already, on a connection that may have taken the word with it.
   if (state_.FindWorker(id)->departing) Do(SendDepart{event.session}, last_sequence_);
   EndAdoptionIfAllAreBack();
@@ -481,12 +494,18 @@ void Core::On(const SessionClosed& event) {
 
 void Core::On(const WorkerDeathReported& event) {
   const Worker* worker = state_.FindIncarnation(event.incarnation);
-  if (worker != nullptr) Lose(worker->id, event.cause);
+  if (worker != nullptr) Lose(worker->id, event.cause, Loss::kProvenDeath);
   EndAdoptionIfAllAreBack();
 }
 
-void Core::Lose(WorkerId id, const std::string& reason) {
+void Core::Lose(WorkerId id, const std::string& reason, Loss loss) {
   const Worker& worker = *state_.FindWorker(id);
+  // A lease that ran out suspects nobody: it may have been the network, or the machine's power.
+  const bool died = loss == Loss::kProvenDeath;
+  const std::vector<Suspect> suspects = died ? SuspectsAt(worker) : std::vector<Suspect>();
+  // By chance alone is not enough: somebody else may have killed the worker, and a task that is
+  // innocent of that is not to hear of an attempt.
+  const bool ran_alone = worker.assigned_tasks == 1 && worker.exclusive_assignments == 1;
   std::vector<AssignmentId> lost;
   for (const auto& [key, lane] : worker.lanes) {
     lost.insert(lost.end(), lane.assignments.begin(), lane.assignments.end());
@@ -501,8 +520,11 @@ void Core::Lose(WorkerId id, const std::string& reason) {
   // From here on, also after a restart, nothing that it still says about these tasks counts; what
   // it held goes elsewhere only when that is on the disk.
   const RecordSequence sequence = Record(WorkerLeft{id, reason, now_.unix_us});
+  Suspected(suspects, ran_alone, reason);
   for (const JobId job : touched) {
-    if (!state_.FindJob(job)->facts.spec.is_volatile) Note(JobRestsOn{job, sequence});
+    if (!state_.FindJob(job)->facts.spec.is_volatile && !Planted(PlantedBug::kLossNotAwaited)) {
+      Note(JobRestsOn{job, std::max(sequence, last_sequence_)});
+    }
     Settle(job);
   }
 }
@@ -513,12 +535,29 @@ void Core::On(const WorkerDrainAsked& event) {
     return Do(AnswerError{event.request,
                           absl::NotFoundError(absl::StrCat("worker ", event.worker.value()))});
   }
-  if (!worker->draining) {
-    Note(WorkerDraining{event.worker});
-    if (worker->connected()) Do(SendDrain{worker->session}, last_sequence_);
+  std::int64_t deadline_us = 0;
+  if (event.deadline_ms > 0) {
+    const auto wait_us = static_cast<std::int64_t>(std::min(event.deadline_ms, kMaxDrainMs)) * 1000;
+    deadline_us = now_.monotonic_us + wait_us;
+  }
+  const bool is_earlier = deadline_us != 0 && (worker->drain_deadline_us == 0 ||
+                                               deadline_us < worker->drain_deadline_us);
+  if (!worker->draining || is_earlier) {
+    Note(WorkerDraining{event.worker, deadline_us});
+    if (worker->connected()) SayDrain(*worker);
     DepartIfDrained(event.worker);
   }
   Do(AnswerWorker{event.request, event.worker}, last_sequence_);
+}
+
+// The worker keeps the deadline itself, also while nobody can tell it that it has come.
+void Core::SayDrain(const Worker& worker) {
+  std::uint64_t left_ms = 0;
+  if (worker.drain_deadline_us != 0) {
+    left_ms = static_cast<std::uint64_t>(
+        std::max<std::int64_t>(1, (worker.drain_deadline_us - now_.monotonic_us) / 1000));
+  }
+  Do(SendDrain{worker.session, left_ms}, last_sequence_);
 }
 
 void Core::On(const WorkerStopAsked& event) {
@@ -527,7 +566,7 @@ void Core::On(const WorkerStopAsked& event) {
     return Do(AnswerError{event.request,
                           absl::NotFoundError(absl::StrCat("worker ", event.worker.value()))});
   }
-  Note(WorkerDraining{event.worker});
+  Note(WorkerStopping{event.worker});
   if (worker->connected()) Do(SendStop{worker->session}, last_sequence_);
   Do(AnswerWorker{event.request, event.worker}, last_sequence_);
 }
@@ -537,7 +576,7 @@ void Core::On(const WorkerStopAsked& event) {
 void Core::On(const ServingStarted&) {
   last_tick_us_ = now_.monotonic_us;
   adoption_deadline_us_ = now_.monotonic_us + options_.lease_ms * 1000;
-  Note(AdoptionBegan{});
+  if (!Planted(PlantedBug::kAdoptionForgotten)) Note(AdoptionBegan{});
   std::vector<JobId> unfinished;
   for (const auto& [id, job] : state_.jobs()) {
     if (!job.is_ended()) unfinished.push_back(id);
@@ -567,7 +606,8 @@ void Core::EndAdoption() {
 
 void Core::ExpireLeases() {
   // If this process stood still, its silence was ours: everybody gets a full lease again.
-  const bool stood_still = now_.monotonic_us - last_tick_us_ > options_.lease_ms * 1000 / 4;
+  const bool stood_still = now_.monotonic_us - last_tick_us_ > options_.lease_ms * 1000 / 4 &&
+                           !Planted(PlantedBug::kStandstillBlamedOnWorkers);
   last_tick_us_ = now_.monotonic_us;
   if (stood_still) {
     adoption_deadline_us_ =
@@ -577,12 +617,14 @@ void Core::ExpireLeases() {
   }
   next_lease_check_us_ =
       now_.monotonic_us + std::min<std::int64_t>(100'000, options_.lease_ms * 50);
+  const std::int64_t lease_us =
+      options_.lease_ms * (Planted(PlantedBug::kLeaseEndsEarly) ? 700 : 1000);
   std::vector<WorkerId> expired;
   for (const auto& [id, worker] : state_.workers()) {
     if (state_.awaited().contains(id)) continue;  // the adoption's deadline is theirs
     if (stood_still) {
       Note(WorkerHeard{id, now_.monotonic_us, worker.last_heard_unix_us});
-    } else if (now_.monotonic_us - worker.last_heard_us > options_.lease_ms * 1000) {
+    } else if (now_.monotonic_us - worker.last_heard_us > lease_us) {
       expired.push_back(id);
     }
   }
@@ -604,6 +646,10 @@ void Core::CarryOut(const Plan& plan) {
   for (const AskBack& ask : plan.ask_back) {
     const Assignment& assignment = *state_.FindAssignment(ask.id);
     Note(RevokeAsked{ask.id});
+    if (Planted(PlantedBug::kTailMovedBeforeConfirmed)) {
+      Note(AssignmentReduced{ask.id, IntervalSet(assignment.tasks.Last(1))});
+      continue;
+    }
     Tell(*state_.FindWorker(assignment.worker), SendRevoke{.id = ask.id, .count = ask.count},
          state_.FindJob(assignment.job)->rests_on);
   }

@@ -21,7 +21,8 @@ namespace haul::coordinator {
 
 struct CoreOptions {
   std::int64_t lease_ms = 15'000;
-  std::uint32_t max_crashes = 3;            // then a task that takes its executor down has failed
+  // So often may a task take its executor or its worker down, then it has failed.
+  std::uint32_t max_crashes = 3;
   std::uint64_t max_active_jobs = 100'000;  // that have not ended
   std::uint64_t max_tasks_per_job = 100'000'000;
   ScheduleOptions schedule;
@@ -94,7 +95,7 @@ class Core {
   RecordSequence Conclude(const Assignment& assignment, const Job& job,
                           const OutcomeHeader& outcome, std::uint32_t payload);
   RecordSequence RecordOutcome(const Job& job, OutcomeRecorded record);
-  RecordSequence RecordCharge(const Assignment& assignment, const Job& job, TaskIndex task,
+  RecordSequence RecordCharge(AssignmentId assignment, const Job& job, TaskIndex task,
                               const Charge& charge);
   // Tasks of a cancelled job that nobody runs end as cancelled; a job whose tasks all ended, ends.
   void Settle(JobId job);
@@ -107,7 +108,17 @@ class Core {
   bool Adopt(const Worker& worker, const HeldAssignment& held);
   const Worker* FindNamed(const std::string& name) const;
   WorkerId Join(const WorkerConnected& event, RecordSequence* rests_on);
-  void Lose(WorkerId worker, const std::string& reason);
+  enum class Loss : std::uint8_t { kUnproven, kProvenDeath };
+  void Lose(WorkerId worker, const std::string& reason, Loss loss = Loss::kUnproven);
+  // A task that may have been running at a worker when it died.
+  struct Suspect {
+    AssignmentId assignment;
+    JobId job;
+    TaskIndex task = 0;
+  };
+  std::vector<Suspect> SuspectsAt(const Worker& worker) const;
+  void Suspected(const std::vector<Suspect>& suspects, bool ran_alone, const std::string& reason);
+  void SayDrain(const Worker& worker);
   void DepartIfDrained(WorkerId worker);
   void ExpireLeases();
   void EndAdoptionIfAllAreBack();

@@ -204,8 +204,15 @@ TEST_F(CoreTest, FailureIsRetriedAsOftenAsAskedAndCharged) {
 }
 
 TEST_F(CoreTest, CrashChargesItsCulpritAndRunsSuspectsAloneUncharged) {
-  Connect("w", 3000);
-  const JobId job = Submit(Tasks(3));
+  // Functions: commands have no executor, so a suspect of theirs runs alone on a worker.
+  WorkerProfile profile = Profile("w", 3000);
+  profile.functions = {{"f", "()", "lib.so"}};
+  Connect(profile);
+  JobSpec spec = Tasks(3);
+  spec.kind = WorkKind::kFunction;
+  spec.function = "f";
+  spec.signature = "()";
+  const JobId job = Submit(spec);
   Turn();
   const SendAssignment sent = TakeAssignment();
   Finish(sent, {0, 1}, 1, TaskStatus::kCrashed, /*culprit=*/true);

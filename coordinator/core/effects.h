@@ -71,6 +71,7 @@ struct SendDurable {
 };
 struct SendDrain {
   SessionId session;
+  std::uint64_t deadline_ms = 0;  // what is left of it, at least 1; 0: none
 };
 struct SendStop {
   SessionId session;

@@ -92,6 +92,7 @@ struct TasksHandedBack {
 struct WorkerDrainAsked {
   RequestId request;
   WorkerId worker;
+  std::uint64_t deadline_ms = 0;  // from now on; then what still runs goes elsewhere. 0: none
 };
 struct WorkerStopAsked {
   RequestId request;

@@ -27,7 +27,7 @@ void CheckJob(const State& state, const Job& job, const IntervalSet& assigned) {
 }
 
 std::uint64_t CheckWorker(const State& state, const Worker& worker) {
-  std::uint64_t reserved = 0, tasks = 0, assignments = 0;
+  std::uint64_t reserved = 0, tasks = 0, assignments = 0, exclusive = 0;
   for (const auto& [key, lane] : worker.lanes) {
     std::uint64_t outstanding = 0;
     for (const AssignmentId id : lane.assignments) {
@@ -36,6 +36,7 @@ std::uint64_t CheckWorker(const State& state, const Worker& worker) {
       HAUL_CHECK(assignment->job == key.job && assignment->alone == key.alone);
       outstanding += assignment->tasks.size();
       ++assignments;
+      if (assignment->exclusive) ++exclusive;
     }
     HAUL_CHECK(outstanding == lane.outstanding && outstanding > 0);
     reserved += lane.running_width() * state.FindJob(key.job)->facts.spec.cpus_milli;
@@ -43,8 +44,8 @@ std::uint64_t CheckWorker(const State& state, const Worker& worker) {
   }
   HAUL_CHECK(reserved == worker.reserved_milli && tasks == worker.assigned_tasks);
   HAUL_CHECK(reserved <= worker.profile.cpus_milli || worker.overcommitted);
-  HAUL_CHECK(state.roomy_workers().contains(worker.id) ==
-             (worker.takes_work() && worker.free_milli() > 0));
+  HAUL_CHECK(exclusive == worker.exclusive_assignments);
+  HAUL_CHECK(state.roomy_workers().contains(worker.id) == worker.has_room());
   return assignments;
 }
 

@@ -89,8 +89,8 @@ struct AttemptsCharged {
   JobId job;
   TaskIndex task = 0;
   std::uint32_t attempts = 0;  // ended by the task itself and to be retried
-  std::uint32_t crashes = 0;   // took its executor down, alone or as the proven culprit
-  bool run_alone = false;      // the next start is in an executor of its own
+  std::uint32_t crashes = 0;   // took its executor or worker down, alone or as the proven culprit
+  bool run_alone = false;      // the next start is in an executor or on a worker of its own
   // Whose start it was. What this assignment, or an earlier one, still says of the task after a
   // restart is said twice.
   AssignmentId assignment;
@@ -168,9 +168,17 @@ struct WorkerHeard {
 };
 struct WorkerDraining {
   WorkerId worker;
+  std::int64_t deadline_us = 0;  // monotonic; 0: none
+};
+struct WorkerStopping {  // told to end what it runs and to leave
+  WorkerId worker;
 };
 struct WorkerDeparting {  // told to end now
   WorkerId worker;
+};
+// Tasks of this job ran at a worker when it died: those that run alone do so on a whole worker.
+struct JobSuspected {
+  JobId job;
 };
 struct WorkerRefusedJob {  // it has not the job's directory
   WorkerId worker;
@@ -232,9 +240,9 @@ using DurableRecord =
     std::variant<JobAccepted, OutcomeRecorded, AttemptsCharged, JobCancelRequested, JobEnded,
                  JobForgotten, WorkerJoined, WorkerLeft>;
 using VolatileRecord =
-    std::variant<WorkerAttached, WorkerDetached, WorkerHeard, WorkerDraining, WorkerDeparting,
-                 WorkerRefusedJob, AssignmentOpened, AssignmentReduced, RevokeAsked, RevokeAnswered,
-                 TasksMeasured, JobBlocked, AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn,
-                 JobCaughtUp, LanesFed>;
+    std::variant<WorkerAttached, WorkerDetached, WorkerHeard, WorkerDraining, WorkerStopping,
+                 WorkerDeparting, JobSuspected, WorkerRefusedJob, AssignmentOpened,
+                 AssignmentReduced, RevokeAsked, RevokeAnswered, TasksMeasured, JobBlocked,
+                 AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn, JobCaughtUp, LanesFed>;
 
 }  // namespace haul::coordinator

@@ -7,6 +7,7 @@
 
 #include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
+#include "common/planted_bug.h"
 
 namespace haul::coordinator {
 namespace {
@@ -22,9 +23,10 @@ struct Candidate {
   std::uint64_t reserved() const { return running * cpus_milli(); }
   // How many more may run at once, by what there is and by --max-running.
   std::uint64_t Wants() const {
-    const std::uint64_t limit = job->facts.spec.max_running == 0
-                                    ? std::numeric_limits<std::uint64_t>::max()
-                                    : job->facts.spec.max_running;
+    const bool is_unlimited =
+        job->facts.spec.max_running == 0 || Planted(PlantedBug::kMaxRunningIgnored);
+    const std::uint64_t limit =
+        is_unlimited ? std::numeric_limits<std::uint64_t>::max() : job->facts.spec.max_running;
     return running >= limit ? 0 : std::min(ready + ready_alone, limit - running);
   }
   auto Order() const {
@@ -98,6 +100,13 @@ class Pass {
 
   // One grant of room at one worker. False where nothing fits.
   bool Place(Candidate& candidate, std::size_t others) {
+    if (candidate.ready_alone == 0) return PlaceBeside(candidate, false, others);
+    if (!candidate.job->alone_on_worker()) return PlaceBeside(candidate, true, others);
+    // Until a worker is idle, the rest of the job goes on.
+    return PlaceOnIdle(candidate) || (candidate.ready > 0 && PlaceBeside(candidate, false, others));
+  }
+
+  bool PlaceBeside(Candidate& candidate, bool alone, std::size_t others) {
     const Job& job = *candidate.job;
     const std::uint32_t cpus = candidate.cpus_milli();
     const Worker* chosen = nullptr;
@@ -114,27 +123,40 @@ class Pass {
       }
     }
     if (chosen == nullptr) return false;
-    const bool alone = candidate.ready_alone > 0;
     std::uint64_t slots = chosen_room / cpus;
     if (others > 0) slots = std::max<std::uint64_t>(1, slots / (2 * others + 2));
     // Few tasks are spread over the workers rather than put on one.
     const std::uint64_t share = (candidate.Wants() + fitting - 1) / fitting;
-    slots = alone ? 1 : std::min({slots, share, candidate.Wants(), kMaxWidth});
-    if (alone) {
-      --candidate.ready_alone;
-    } else {
-      candidate.ready -= slots;
-    }
-    candidate.running += slots;
-    granted_[{chosen->id, LaneKey{job.id, alone}}] += slots;
-    newly_running_[job.id] += slots;
+    slots = alone ? 1 : std::min({slots, share, candidate.Wants(), candidate.ready, kMaxWidth});
+    Grant(candidate, *chosen, alone, slots);
     auto room = room_.find(chosen->id);
     room->second -= slots * cpus;
     if (room->second == 0) room_.erase(room);
+    return true;
+  }
+
+  // One task for a worker that has nothing, and gets nothing else.
+  bool PlaceOnIdle(Candidate& candidate) {
+    const auto idle = std::find_if(room_.begin(), room_.end(), [&](const auto& entry) {
+      const Worker& worker = *state_.FindWorker(entry.first);
+      return worker.assigned_tasks == 0 && entry.second == worker.profile.cpus_milli &&
+             IsEligible(worker, *candidate.job);
+    });
+    if (idle == room_.end()) return false;
+    Grant(candidate, *state_.FindWorker(idle->first), true, 1);
+    room_.erase(idle);
+    return true;
+  }
+
+  void Grant(Candidate& candidate, const Worker& worker, bool alone, std::uint64_t slots) {
+    const Job& job = *candidate.job;
+    (alone ? candidate.ready_alone : candidate.ready) -= slots;
+    candidate.running += slots;
+    granted_[{worker.id, LaneKey{job.id, alone}}] += slots;
+    newly_running_[job.id] += slots;
     if (job.blocked_since_us != 0 && unblocked_.insert(job.id).second) {
       plan_.blocked.push_back({job.id, 0});
     }
-    return true;
   }
 
   // The first in line that fits nowhere: after a while a worker that could run it is kept free for
@@ -335,6 +357,9 @@ std::string WaitingReason(const State& state, const Job& job) {
                         " thousandths of a cpu, and no worker has more than ", largest_milli);
   }
   if (job.assigned_tasks > 0) return "";
+  if (job.ready.empty() && job.alone_on_worker()) {
+    return "a worker died while it ran these tasks: each runs alone on a worker, once one is idle";
+  }
   return "other jobs come first: all cpus of the workers that could run it are taken";
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 
 namespace haul::coordinator {
 
@@ -95,7 +96,7 @@ void State::IndexJob(const Job& job) {
 }
 
 void State::IndexWorker(const Worker& worker) {
-  if (worker.takes_work() && worker.free_milli() > 0) {
+  if (worker.has_room()) {
     roomy_workers_.insert(worker.id);
   } else {
     roomy_workers_.erase(worker.id);
@@ -244,8 +245,22 @@ void State::On(const WorkerHeard& record) {
 void State::On(const WorkerDraining& record) {
   Worker& worker = MutableWorker(record.worker);
   worker.draining = true;
+  // Of several the earliest counts.
+  if (record.deadline_us != 0 &&
+      (worker.drain_deadline_us == 0 || record.deadline_us < worker.drain_deadline_us)) {
+    worker.drain_deadline_us = record.deadline_us;
+  }
   IndexWorker(worker);
 }
+
+void State::On(const WorkerStopping& record) {
+  Worker& worker = MutableWorker(record.worker);
+  worker.draining = true;
+  worker.stopping = true;
+  IndexWorker(worker);
+}
+
+void State::On(const JobSuspected& record) { MutableJob(record.job).suspected = true; }
 
 void State::On(const WorkerDeparting& record) {
   Worker& worker = MutableWorker(record.worker);
@@ -310,7 +325,9 @@ void State::On(const AssignmentOpened& record) {
                 .worker = record.worker,
                 .width = record.width,
                 .tasks = record.tasks,
-                .alone = record.alone};
+                .alone = record.alone,
+                .exclusive = record.alone && job.alone_on_worker()};
+  if (assignment.exclusive) ++worker.exclusive_assignments;
   for (const TaskRange& range : record.tasks.ranges()) {
     const std::uint64_t taken = job.ready.Remove(range) + job.ready_alone.Remove(range);
     HAUL_CHECK(taken == range.count);  // an assignment takes only what nobody else owns
@@ -345,11 +362,14 @@ void State::On(const AssignmentReduced& record) {
     HAUL_CHECK(removed == range.count);
   }
   IntervalSet undone = record.tasks;
-  undone.Remove(job.facts.done.Intersection(record.tasks));
+  if (!Planted(PlantedBug::kDoneTasksRequeued)) {
+    undone.Remove(job.facts.done.Intersection(record.tasks));
+  }
   worker.ended_tasks += record.tasks.size() - undone.size();
   if (undone.size() < record.tasks.size()) {
     worker.lanes.find(LaneKey{job.id, assignment.alone})->second.ran_some = true;
   }
+  if (assignment.exclusive && assignment.tasks.empty()) --worker.exclusive_assignments;
   ChangeLane(worker, job, assignment, -static_cast<std::int64_t>(record.tasks.size()));
   if (!undone.empty()) Requeue(job, undone);
   if (assignment.tasks.empty()) assignments_.erase(it);

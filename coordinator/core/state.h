@@ -12,6 +12,7 @@
 #include "absl/container/btree_set.h"
 #include "common/ids.h"
 #include "common/interval_set.h"
+#include "common/planted_bug.h"
 #include "coordinator/core/effects.h"
 #include "coordinator/core/records.h"
 
@@ -56,12 +57,15 @@ struct Job {
   std::int64_t blocked_since_us = 0;
   bool started = false;
   bool recovered = false;                // came from the store: waits for adoption
+  bool suspected = false;                // of having taken a worker down
   absl::btree_set<WorkerId> workers;     // that hold some of it
   absl::btree_set<WorkerId> refused_by;  // that do not have its directory
 
   bool is_ended() const { return facts.ended.has_value(); }
   bool has_ready() const { return !ready.empty() || !ready_alone.empty(); }
   std::uint64_t reserved_milli() const { return running_width * facts.spec.cpus_milli; }
+  // Whether what runs alone has a whole worker: a command can take down nothing but its worker.
+  bool alone_on_worker() const { return facts.spec.kind == WorkKind::kCommand || suspected; }
   JobState state() const;
   Charge ChargeOf(TaskIndex task) const;
 };
@@ -95,8 +99,11 @@ struct Worker {
   std::int64_t last_heard_us = 0;
   std::int64_t last_heard_unix_us = 0;
   bool draining = false;
+  std::int64_t drain_deadline_us = 0;  // monotonic; 0: none
+  bool stopping = false;
   bool departing = false;
-  bool overcommitted = false;  // adopted more than fits now; until that is done
+  std::uint32_t exclusive_assignments = 0;  // while it has one, it gets nothing else
+  bool overcommitted = false;               // adopted more than fits now; until that is done
   std::uint64_t reserved_milli = 0;
   std::uint64_t assigned_tasks = 0;
   std::uint64_t ended_tasks = 0;
@@ -106,7 +113,10 @@ struct Worker {
   std::uint64_t free_milli() const {
     return reserved_milli < profile.cpus_milli ? profile.cpus_milli - reserved_milli : 0;
   }
-  bool takes_work() const { return connected() && !draining && !departing; }
+  bool takes_work() const {
+    return connected() && (!draining || Planted(PlantedBug::kDrainingWorkerFed)) && !departing;
+  }
+  bool has_room() const { return takes_work() && exclusive_assignments == 0 && free_milli() > 0; }
 };
 
 struct Assignment {
@@ -116,6 +126,7 @@ struct Assignment {
   std::uint32_t width = 1;
   IntervalSet tasks;  // that it still owns
   bool alone = false;
+  bool exclusive = false;  // nothing else is given to its worker meanwhile
   bool revoke_asked = false;
 };
 
@@ -166,7 +177,9 @@ class State {
   void On(const WorkerDetached& record);
   void On(const WorkerHeard& record);
   void On(const WorkerDraining& record);
+  void On(const WorkerStopping& record);
   void On(const WorkerDeparting& record);
+  void On(const JobSuspected& record);
   void On(const WorkerRefusedJob& record);
   void On(const AssignmentOpened& record);
   void On(const AssignmentReduced& record);

@@ -161,6 +161,70 @@ TEST_F(WorkerTest, DrainedWorkerFinishesWhatItHasThenDeparts) {
   EXPECT_EQ(state().workers().size(), 0u);
 }
 
+TEST_F(WorkerTest, DeadlineOfADrainIsToldAndAgainWhatIsLeftOfIt) {
+  const SessionId session = Connect("w");
+  Submit(Tasks(1));
+  Turn();
+  const SendAssignment sent = TakeAssignment();
+  Send(WorkerDrainAsked{NextRequest(), WorkerId(1), 10'000});
+  EXPECT_EQ(Take<SendDrain>().deadline_ms, 10'000u);
+  Take<AnswerWorker>();
+  // Of several deadlines the earliest counts, and none at all is no earlier one.
+  Advance(1'000);
+  Send(WorkerDrainAsked{NextRequest(), WorkerId(1), 20'000});
+  Send(WorkerDrainAsked{NextRequest(), WorkerId(1)});
+  EXPECT_FALSE(Has<SendDrain>());
+  Send(WorkerDrainAsked{NextRequest(), WorkerId(1), 5'000});
+  EXPECT_EQ(Take<SendDrain>().deadline_ms, 5'000u);
+  TakeAll<AnswerWorker>();
+  Send(SessionClosed{session});
+  Advance(2'000);
+  const SessionId again = Connect(Profile("w"), {Held(sent, {0, 1})});
+  EXPECT_EQ(Take<SendDrain>().deadline_ms, 3'000u);
+  Send(SessionClosed{again});
+  Advance(60'000);
+  Connect(Profile("w"), {Held(sent, {0, 1})});
+  EXPECT_EQ(Take<SendDrain>().deadline_ms, 1u) << "0 would be no deadline";
+  ExpectNoMore();
+}
+
+TEST_F(WorkerTest, WhatADrainingWorkerGivesUpAtItsDeadlineRunsElsewhereUncharged) {
+  const SessionId session = Connect("w");
+  JobSpec spec = Tasks(1);
+  spec.max_attempts = 2;
+  const JobId job = Submit(spec);
+  Turn();
+  const SendAssignment sent = TakeAssignment();
+  Send(WorkerDrainAsked{NextRequest(), WorkerId(1), 10'000});
+  Take<SendDrain>();
+  Take<AnswerWorker>();
+  const SessionId other = Connect("other");
+  Turn();
+  EXPECT_FALSE(Has<SendAssignment>());
+  HandBack(sent, {0, 1}, HandBackReason::kLeaving);
+  EXPECT_EQ(Take<SendDepart>().session, session);
+  Turn();
+  const SendAssignment elsewhere = TakeAssignment();
+  EXPECT_EQ(elsewhere.session, other);
+  EXPECT_THAT(elsewhere.charged, IsEmpty());
+  EXPECT_EQ(JobOf(job).facts.retried, 0u);
+}
+
+TEST_F(WorkerTest, StopAskedWhileItIsAwayIsToldWhenItReturns) {
+  const SessionId session = Connect("w");
+  Submit(Tasks(1));
+  Turn();
+  const SendAssignment sent = TakeAssignment();
+  Send(SessionClosed{session});
+  Send(WorkerStopAsked{NextRequest(), WorkerId(1)});
+  Take<AnswerWorker>();
+  ExpectNoMore();
+  const SessionId again = Connect(Profile("w"), {Held(sent, {0, 1})});
+  Take<SendDrain>();
+  EXPECT_EQ(Take<SendStop>().session, again);
+  ExpectNoMore();
+}
+
 TEST_F(WorkerTest, DrainAskedWhileItIsAwayIsToldWhenItReturns) {
   Send(SessionClosed{Connect("w")});
   Send(WorkerDrainAsked{NextRequest(), WorkerId(1)});

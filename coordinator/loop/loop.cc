@@ -33,6 +33,7 @@ absl::StatusOr<std::unique_ptr<Loop>> Loop::Create(LoopOptions options, Store& s
 absl::Status Loop::Recover() {
   absl::StatusOr<Recovered> recovered = store_.Recover();
   if (!recovered.ok()) return recovered.status();
+  if (absl::Status sound = CheckRecovered(*recovered); !sound.ok()) return sound;
   if (absl::StatusOr<Recovered> empty = memory_.Recover(); !empty.ok()) return empty.status();
   core_ = std::make_unique<Core>(options_.core, recovered->epoch);
   core_->RecoverLastIds(recovered->last_job, recovered->last_worker);
@@ -355,8 +356,8 @@ void Loop::Flush(SessionQueue& queue) {
       port->Revoke(*revoke);
     } else if (const auto* cancel = std::get_if<SendCancel>(&what)) {
       port->Cancel(*cancel);
-    } else if (std::holds_alternative<SendDrain>(what)) {
-      port->Drain();
+    } else if (const auto* drain = std::get_if<SendDrain>(&what)) {
+      port->Drain(drain->deadline_ms);
     } else if (std::holds_alternative<SendStop>(what)) {
       port->Stop();
     } else if (std::holds_alternative<SendDepart>(what)) {

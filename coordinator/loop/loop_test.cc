@@ -118,7 +118,7 @@ struct RecordingPort final : public SessionPort {
     said.push_back("durable");
     durable_through = through;
   }
-  void Drain() override { said.push_back("drain"); }
+  void Drain(std::uint64_t) override { said.push_back("drain"); }
   void Stop() override { said.push_back("stop"); }
   void Depart() override { said.push_back("depart"); }
   void Close(const absl::Status&) override { said.push_back("close"); }

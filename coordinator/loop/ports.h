@@ -34,7 +34,7 @@ class SessionPort {
   virtual void Revoke(const SendRevoke& revoke) = 0;
   virtual void Cancel(const SendCancel& cancel) = 0;
   virtual void Durable(std::uint64_t through) = 0;
-  virtual void Drain() = 0;
+  virtual void Drain(std::uint64_t deadline_ms) = 0;  // 0: none
   virtual void Stop() = 0;
   virtual void Depart() = 0;
   // The last call; the port may be gone when it returns.

@@ -220,6 +220,7 @@ TEST_F(AccessTest, AWorkerIsDrainedByNameAndStoppedById) {
   Context drain, stop;
   v1::DrainWorkerRequest drain_request;
   drain_request.set_worker("one");
+  drain_request.set_deadline_ms(60'000);
   v1::StopWorkerRequest stop_request;
   stop_request.set_worker(absl::StrCat(welcome.worker_id()));
   v1::WorkerStatus status;
@@ -227,7 +228,12 @@ TEST_F(AccessTest, AWorkerIsDrainedByNameAndStoppedById) {
   EXPECT_EQ(status.name(), "one");
   EXPECT_EQ(status.state(), v1::WORKER_STATE_DRAINING);
   // It holds nothing, so it may end at once.
-  one.ReadUntil([](const v1::CoordinatorMessage& m) { return m.depart(); });
+  std::uint64_t deadline_ms = 0;
+  one.ReadUntil([&](const v1::CoordinatorMessage& m) {
+    if (m.drain()) deadline_ms = m.drain_deadline_ms();
+    return m.depart();
+  });
+  EXPECT_EQ(deadline_ms, 60'000u);
 
   EXPECT_THAT(cluster_->StopWorker(&stop, stop_request, &status), Succeeds());
   EXPECT_EQ(status.name(), "two");

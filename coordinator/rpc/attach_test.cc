@@ -12,8 +12,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
-
 class AttachTest : public ServerTest {
  protected:
   static v1::HeldAssignment Held(const v1::Assignment& assignment) {

@@ -188,8 +188,11 @@ void AttachedWorker::Durable(std::uint64_t through) {
   WriteSoon();
 }
 
-void AttachedWorker::Drain() {
-  Outgoing().set_drain(true);
+void AttachedWorker::Drain(std::uint64_t deadline_ms) {
+  v1::CoordinatorMessage& message = Outgoing();
+  message.set_drain(true);
+  // Behind an earlier one in the same bundle it is the earlier deadline, or the same.
+  if (deadline_ms > 0) message.set_drain_deadline_ms(deadline_ms);
   WriteSoon();
 }
 

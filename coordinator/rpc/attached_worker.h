@@ -28,7 +28,7 @@ class AttachedWorker final : public SessionPort,
   void Revoke(const SendRevoke& revoke) override;
   void Cancel(const SendCancel& cancel) override;
   void Durable(std::uint64_t through) override;
-  void Drain() override;
+  void Drain(std::uint64_t deadline_ms) override;
   void Stop() override;
   void Depart() override;
   void Close(const absl::Status& status) override;

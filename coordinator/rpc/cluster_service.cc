@@ -37,11 +37,12 @@ void ClusterService::Serve(const rpc::ServerQueue& server, const ClusterFacts& f
                          [this](auto call) { ListWorkers(call); });
   using DrainCall = Unary<v1::DrainWorkerRequest, v1::WorkerStatus>;
   DrainCall::Serve(server, service_, &Service::RequestDrainWorker, [this](auto call) {
-    AskWorker<WorkerDrainAsked, v1::DrainWorkerRequest>(call);
+    AskWorker<v1::DrainWorkerRequest>(
+        call, WorkerDrainAsked{.deadline_ms = call->request().deadline_ms()});
   });
   using StopWorkerCall = Unary<v1::StopWorkerRequest, v1::WorkerStatus>;
   StopWorkerCall::Serve(server, service_, &Service::RequestStopWorker, [this](auto call) {
-    AskWorker<WorkerStopAsked, v1::StopWorkerRequest>(call);
+    AskWorker<v1::StopWorkerRequest>(call, WorkerStopAsked{});
   });
   using FunctionsCall = Unary<v1::ListFunctionsRequest, v1::ListFunctionsReply>;
   FunctionsCall::Serve(server, service_, &Service::RequestListFunctions, [this](auto call) {
@@ -102,23 +103,23 @@ void ClusterService::ListWorkers(const ListWorkersCall::Pointer& call) {
   loop_.WhenDurable([call, reply = std::move(reply)] { call->Finish(reply); });
 }
 
-template <typename Event, typename Request>
-void ClusterService::AskWorker(const typename Unary<Request, v1::WorkerStatus>::Pointer& call) {
+template <typename Request, typename Event>
+void ClusterService::AskWorker(const typename Unary<Request, v1::WorkerStatus>::Pointer& call,
+                               Event event) {
   const absl::StatusOr<const Worker*> worker =
       FindWorker(loop_.core().state(), call->request().worker());
   if (!worker.ok()) return call->Finish(worker.status());
   const v1::WorkerStatus before = ToWire(loop_.core().state(), **worker, true);
-  const RequestId request =
-      loop_.NewRequest([this, call, before, id = (*worker)->id](const Answer& answer) {
-        if (!answer.ok()) return call->Finish(answer.status());
-        // It may have left already; then this is the last that was known of it.
-        const Worker* found = loop_.core().state().FindWorker(id);
-        v1::WorkerStatus reply =
-            found == nullptr ? before : ToWire(loop_.core().state(), *found, true);
-        if (found == nullptr) reply.set_state(v1::WORKER_STATE_LEFT);
-        call->Finish(reply);
-      });
-  loop_.Handle(Event{request, (*worker)->id});
+  event.worker = (*worker)->id;
+  event.request = loop_.NewRequest([this, call, before, id = (*worker)->id](const Answer& answer) {
+    if (!answer.ok()) return call->Finish(answer.status());
+    // It may have left already; then this is the last that was known of it.
+    const Worker* found = loop_.core().state().FindWorker(id);
+    v1::WorkerStatus reply = found == nullptr ? before : ToWire(loop_.core().state(), *found, true);
+    if (found == nullptr) reply.set_state(v1::WORKER_STATE_LEFT);
+    call->Finish(reply);
+  });
+  loop_.Handle(event);
 }
 
 }  // namespace haul::coordinator

@@ -33,9 +33,9 @@ class ClusterService {
 
   v1::InfoReply Info() const;
   void ListWorkers(const ListWorkersCall::Pointer& call);
-  // Drain and stop: `make_event` says which.
-  template <typename Event, typename Request>
-  void AskWorker(const typename Unary<Request, v1::WorkerStatus>::Pointer& call);
+  // Drain and stop: `event` says which, but for the request and the worker.
+  template <typename Request, typename Event>
+  void AskWorker(const typename Unary<Request, v1::WorkerStatus>::Pointer& call, Event event);
 
   Loop& loop_;
   const std::function<void()> stop_;

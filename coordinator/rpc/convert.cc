@@ -1,5 +1,6 @@
 #include "coordinator/rpc/convert.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -18,6 +19,9 @@ constexpr std::size_t kDescriptionBytes = 200;
 constexpr std::uint32_t kMaxCpusMilli = 1'000'000;
 constexpr std::size_t kMaxPathBytes = 4096;
 constexpr std::uint32_t kMaxAttempts = 1'000;
+// Less holds no program; more no machine has.
+constexpr std::uint64_t kMinMemoryBytes = std::uint64_t{1} << 20;
+constexpr std::uint64_t kMaxMemoryBytes = std::uint64_t{1} << 50;
 constexpr std::uint64_t kMaxTimeoutMs = 10ull * 366 * 24 * 3600 * 1000;
 
 absl::Status Refused(absl::string_view field, absl::string_view why) {
@@ -50,6 +54,10 @@ absl::Status CheckCommand(const v1::Command& command, const Limits& limits) {
   for (const auto& [field, path] : paths) {
     if (path.size() > kMaxPathBytes) return TooLarge(field, path.size(), kMaxPathBytes, "bytes");
   }
+  if (command.temporary_directory() && !command.directory().empty()) {
+    return Refused("command.directory", absl::StrCat("'", absl::CEscape(command.directory()),
+                                                     "' is given beside a temporary one"));
+  }
   if (!command.temporary_directory() &&
       (command.directory().empty() || command.directory()[0] != '/')) {
     return Refused("command.directory", absl::StrCat("'", absl::CEscape(command.directory()),
@@ -74,6 +82,20 @@ absl::Status CheckArray(const v1::JobSpec& spec) {
                         spec.array().step(), spec.task_count());
 }
 
+// As an executor's table of functions holds it.
+absl::Status CheckFunction(const v1::FunctionInfo& function) {
+  if (absl::Status s = CheckFunctionName(function.name()); !s.ok())
+    return Refused("hello.functions", s.message());
+  const absl::Status signature = ParseFunctionSignature(function.signature()).status();
+  if (!signature.ok()) {
+    return Refused("hello.functions", absl::StrCat(function.name(), ": ", signature.message()));
+  }
+  if (function.library().size() > kMaxPathBytes) {
+    return TooLarge("hello.functions.library", function.library().size(), kMaxPathBytes, "bytes");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckNumbers(const v1::JobSpec& spec) {
   if (spec.cpus_milli() > kMaxCpusMilli) {
     return TooLarge("cpus", spec.cpus_milli(), kMaxCpusMilli, "thousandths of a cpu");
@@ -83,6 +105,19 @@ absl::Status CheckNumbers(const v1::JobSpec& spec) {
   }
   if (spec.timeout_ms() > kMaxTimeoutMs) {
     return TooLarge("timeout", spec.timeout_ms(), kMaxTimeoutMs, "milliseconds");
+  }
+  if (spec.memory_bytes() == 0) return absl::OkStatus();
+  if (spec.has_function()) {
+    return Refused("memory", absl::StrCat(spec.memory_bytes(),
+                                          " bytes, but only commands have a limit of memory: "
+                                          "functions share the memory of their executor"));
+  }
+  if (spec.memory_bytes() < kMinMemoryBytes) {
+    return Refused("memory", absl::StrCat(spec.memory_bytes(), " bytes are below the least limit, ",
+                                          kMinMemoryBytes));
+  }
+  if (spec.memory_bytes() > kMaxMemoryBytes) {
+    return TooLarge("memory", spec.memory_bytes(), kMaxMemoryBytes, "bytes");
   }
   return absl::OkStatus();
 }
@@ -129,6 +164,43 @@ absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits) {
   core.is_volatile = spec.volatile_job();
   core.task_count = spec.task_count();
   return core;
+}
+
+absl::StatusOr<JobSpec> ToCore(const v1::SubmitRequest& first, const Limits& limits) {
+  if (!first.has_spec()) return absl::InvalidArgumentError("spec: missing in the first message");
+  absl::StatusOr<JobSpec> spec = ToCore(first.spec(), limits);
+  if (!spec.ok()) return spec;
+  if (absl::Status s = CheckName("request_id", first.request_id(), limits); !s.ok()) return s;
+  if (absl::Status s = CheckName("owner", first.owner(), limits); !s.ok()) return s;
+  spec->request_id = first.request_id();
+  spec->owner = first.owner();
+  return spec;
+}
+
+absl::StatusOr<PackedBytes> ToInputs(v1::SubmitRequest&& message, bool is_array,
+                                     std::uint64_t count_before, std::uint64_t most_tasks,
+                                     const Limits& limits) {
+  const std::uint64_t count = message.input_count();
+  // Bytes without a count are not passed over either.
+  if (count == 0 && message.inputs().data().empty()) return PackedBytes();
+  if (is_array) return Refused("inputs", "an array job has none");
+  if (count > most_tasks - count_before) {
+    return Refused("inputs", absl::StrCat(count_before, " and ", count,
+                                          " more are over the limit of ", most_tasks));
+  }
+  absl::StatusOr<PackedBytes> values = wire::FromWire(std::move(*message.mutable_inputs()), count);
+  if (!values.ok()) return Refused("inputs", values.status().message());
+  if (values->uniform_size() > limits.argument_bytes) {
+    return Refused("inputs", absl::StrCat("a value has ", values->uniform_size(),
+                                          " bytes, over the limit of ", limits.argument_bytes));
+  }
+  // Without offsets all are of one size: nothing here may cost more than the message has bytes.
+  for (std::size_t i = 0; i < values->end_offsets().size(); ++i) {
+    if ((*values)[i].size() <= limits.argument_bytes) continue;
+    return Refused("inputs", absl::StrCat("value ", count_before + i, " has ", (*values)[i].size(),
+                                          " bytes, over the limit of ", limits.argument_bytes));
+  }
+  return values;
 }
 
 absl::Status CheckTaskCount(const v1::JobSpec& spec, std::uint64_t input_count) {
@@ -185,7 +257,7 @@ absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello
                    .threads = hello.threads(),
                    .version = hello.version()};
   for (const v1::FunctionInfo& function : hello.functions()) {
-    if (absl::Status s = CheckName("hello.functions", function.name(), limits); !s.ok()) return s;
+    if (absl::Status s = CheckFunction(function); !s.ok()) return s;
     event.profile.functions.push_back({function.name(), function.signature(), function.library()});
   }
   for (const v1::HeldAssignment& held : hello.held()) {
@@ -249,6 +321,18 @@ absl::StatusOr<TasksHandedBack> ToCore(SessionId session, const v1::HandedBack& 
       break;  // also what a newer worker may say
   }
   return event;
+}
+
+OutcomeQuery ToQuery(JobId job, const v1::FollowRequest& request) {
+  OutcomeQuery query{.job = job,
+                     .in_order = request.in_order(),
+                     .cursor = request.cursor(),
+                     .unsuccessful_only = request.unsuccessful_only(),
+                     .with_payload = request.with_payload()};
+  if (request.count() == 0) return query;
+  query.only = {request.first(), request.count()};
+  if (query.in_order) query.cursor = std::max(query.cursor, query.only.first);
+  return query;
 }
 
 v1::JobStatus ToWire(const State& state, const Job& job) {

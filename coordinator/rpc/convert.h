@@ -28,6 +28,13 @@ struct Limits {
 absl::Status CheckName(absl::string_view field, const std::string& name, const Limits& limits);
 // The scheduling half of a spec, checked; the whole spec is its template. Without counts of inputs.
 absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits);
+// What the first message of a submit asks for, with its owner and request id.
+absl::StatusOr<JobSpec> ToCore(const v1::SubmitRequest& first, const Limits& limits);
+// The inputs that a message of a submit brings, perhaps none; `count_before` came already of at
+// most `most_tasks`.
+absl::StatusOr<PackedBytes> ToInputs(v1::SubmitRequest&& message, bool is_array,
+                                     std::uint64_t count_before, std::uint64_t most_tasks,
+                                     const Limits& limits);
 // After all inputs came: their number is the number of tasks, unless the job is an array.
 absl::Status CheckTaskCount(const v1::JobSpec& spec, std::uint64_t input_count);
 // The command line or call, for people; at most 200 bytes of UTF-8.
@@ -39,6 +46,9 @@ absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello
 absl::StatusOr<TasksFinished> ToCore(SessionId session, v1::OutcomeBatch&& batch,
                                      std::vector<Outcome>* payload);
 absl::StatusOr<TasksHandedBack> ToCore(SessionId session, const v1::HandedBack& handed_back);
+
+// What of the job's outcomes a follower reads, from its cursor on.
+OutcomeQuery ToQuery(JobId job, const v1::FollowRequest& request);
 
 // The job as it is now; the spec without command, which is in the template.
 v1::JobStatus ToWire(const State& state, const Job& job);

@@ -37,18 +37,7 @@ void FollowCall::Start(Loop& loop, Call::Pointer call) {
 }
 
 FollowCall::FollowCall(Loop& loop, Call::Pointer call, JobId job)
-    : loop_(loop), call_(std::move(call)), job_(job) {
-  const v1::FollowRequest& request = call_->request();
-  query_.job = job;
-  query_.in_order = request.in_order();
-  query_.cursor = request.cursor();
-  query_.unsuccessful_only = request.unsuccessful_only();
-  query_.with_payload = request.with_payload();
-  if (request.count() > 0) query_.only = {request.first(), request.count()};
-  if (query_.in_order && query_.cursor < query_.only.first && request.count() > 0) {
-    query_.cursor = query_.only.first;
-  }
-}
+    : loop_(loop), call_(std::move(call)), job_(job), query_(ToQuery(job, call_->request())) {}
 
 void FollowCall::Pump() {
   if (busy_ || finished_) return;

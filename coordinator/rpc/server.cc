@@ -23,8 +23,6 @@ void SetKeepalive(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kKeepaliveMs / 2);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  // Two coordinators must not share a port.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
 
 }  // namespace
@@ -62,8 +60,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
+  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(options.listen);
+  if (!listener.ok()) return listener.status();
+  auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
   builder.RegisterService(&server->jobs_.service());
   builder.RegisterService(&server->sessions_.service());
   builder.RegisterService(&server->cluster_.service());
@@ -71,12 +72,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   SetKeepalive(builder);
   server->queue_ = builder.AddCompletionQueue();
   server->server_ = builder.BuildAndStart();
-  if (server->server_ == nullptr || port == 0) {
-    return absl::UnavailableError(absl::StrCat("listen: cannot listen on ", options.listen,
-                                               "; is another coordinator running there?"));
-  }
+  if (server->server_ == nullptr) return absl::UnavailableError("the gRPC server does not start");
   const std::string host = options.listen.substr(0, options.listen.rfind(':'));
-  server->address_ = absl::StrCat(host, ":", port);
+  server->listener_ = *std::move(listener);
+  server->address_ = absl::StrCat(host, ":", server->listener_->port());
   poller.Attach(*server->queue_);
 
   const rpc::ServerQueue queue{server->queue_.get(), options.token};
@@ -85,6 +84,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   server->cluster_.Serve(queue, {.data_directory = options.data_directory,
                                  .address = server->address_,
                                  .started_unix_us = options.started_unix_us});
+  server->listener_->Start(std::move(acceptor));
   return server;
 }
 
@@ -92,6 +92,7 @@ Server::~Server() { Shutdown(); }
 
 void Server::Shutdown() {
   if (server_ == nullptr) return;
+  listener_.reset();
   server_->Shutdown(std::chrono::system_clock::now());
   poller_.Detach();
   queue_->Shutdown();

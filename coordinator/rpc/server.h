@@ -17,6 +17,7 @@
 #include "coordinator/loop/ports.h"
 #include "coordinator/rpc/cluster_service.h"
 #include "coordinator/rpc/jobs_service.h"
+#include "coordinator/rpc/listener.h"
 #include "coordinator/rpc/session_service.h"
 
 namespace haul::coordinator {
@@ -67,6 +68,7 @@ class Server {
   ClusterService cluster_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Listener> listener_;
 };
 
 }  // namespace haul::coordinator

@@ -31,6 +31,8 @@
 
 namespace haul::coordinator {
 
+inline constexpr auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
+
 constexpr char kToken[] = "the-Token-of-the-test-0123456789abcdef";
 
 // A status that is an error of that code whose message says that.

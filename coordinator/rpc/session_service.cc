@@ -37,7 +37,12 @@ class Upload : public std::enable_shared_from_this<Upload> {
     }
     if (!begun_) {
       begun_ = true;
-      if (absl::Status status = CheckHeld(*message); !status.ok()) return Fail(status);
+      if (const absl::Status status = CheckHeld(*message); !status.ok()) {
+        // That its worker was given up may not be on the disk yet. Were this coordinator to die
+        // now, the next would adopt the assignment, and with it an outcome that failed for this
+        // refusal.
+        return loop_.WhenDurable([self = shared_from_this(), status] { self->Fail(status); });
+      }
       total_bytes_ = message->total_bytes();
       name_ = {.job = JobId(message->job_id()),
                .assignment = AssignmentId(message->assignment_id()),

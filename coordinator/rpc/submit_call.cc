@@ -2,9 +2,6 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "common/wire/convert.h"
-
 namespace haul::coordinator {
 
 void SubmitCall::Start(Loop& loop, const Limits& limits, Call::Pointer call) {
@@ -33,50 +30,21 @@ void SubmitCall::OnMessage(v1::SubmitRequest* message) {
 absl::Status SubmitCall::Take(v1::SubmitRequest& message) {
   if (!begun_) {
     begun_ = true;
-    if (!message.has_spec())
-      return absl::InvalidArgumentError("spec: missing in the first message");
-    absl::StatusOr<JobSpec> spec = ToCore(message.spec(), limits_);
+    absl::StatusOr<JobSpec> spec = ToCore(message, limits_);
     if (!spec.ok()) return spec.status();
-    if (absl::Status s = CheckName("request_id", message.request_id(), limits_); !s.ok()) return s;
-    if (absl::Status s = CheckName("owner", message.owner(), limits_); !s.ok()) return s;
     spec_ = *std::move(spec);
-    spec_.request_id = message.request_id();
-    spec_.owner = message.owner();
     wire_spec_ = std::move(*message.mutable_spec());
   } else if (message.has_spec()) {
     return absl::InvalidArgumentError("spec: only in the first message");
   }
-  // Bytes without a count are not passed over either.
-  const bool has_inputs = message.input_count() > 0 || !message.inputs().data().empty();
-  return has_inputs ? TakeInputs(message) : absl::OkStatus();
-}
-
-absl::Status SubmitCall::TakeInputs(v1::SubmitRequest& message) {
-  if (wire_spec_.has_array()) return absl::InvalidArgumentError("inputs: an array job has none");
-  const std::uint64_t count = message.input_count();
-  const std::uint64_t most = loop_.core().options().max_tasks_per_job;
-  if (count > most - input_count_) {
-    return absl::InvalidArgumentError(absl::StrCat("inputs: ", input_count_, " and ", count,
-                                                   " more are over the limit of ", most));
-  }
-  absl::StatusOr<PackedBytes> values = wire::FromWire(std::move(*message.mutable_inputs()), count);
-  if (!values.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("inputs: ", values.status().message()));
-  }
-  for (std::uint64_t i = 0; values->uniform_size() == 0 && i < count; ++i) {
-    if ((*values)[i].size() <= limits_.argument_bytes) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("inputs: value ", input_count_ + i, " has ", (*values)[i].size(),
-                     " bytes, over the limit of ", limits_.argument_bytes));
-  }
-  if (values->uniform_size() > limits_.argument_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat("inputs: a value has ", values->uniform_size(),
-                                                   " bytes, over the limit of ",
-                                                   limits_.argument_bytes));
-  }
+  absl::StatusOr<PackedBytes> values =
+      ToInputs(std::move(message), wire_spec_.has_array(), input_count_,
+               loop_.core().options().max_tasks_per_job, limits_);
+  if (!values.ok()) return values.status();
+  if (values->count() == 0) return absl::OkStatus();
   if (input_set_.is_none()) input_set_ = loop_.NewInputSet();
   const TaskIndex first = input_count_;
-  input_count_ += count;
+  input_count_ += values->count();
   input_bytes_ += values->byte_count();
   return loop_.StageInputs(input_set_, spec_.is_volatile, first, *std::move(values));
 }

@@ -27,7 +27,6 @@ class SubmitCall : public std::enable_shared_from_this<SubmitCall> {
   void ReadNext();
   void OnMessage(v1::SubmitRequest* message);
   absl::Status Take(v1::SubmitRequest& message);
-  absl::Status TakeInputs(v1::SubmitRequest& message);
   void Accept();
   void Drop();
 

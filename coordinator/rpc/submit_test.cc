@@ -9,7 +9,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
 constexpr std::size_t kValueLimitBytes = 128 << 10;
 
 v1::JobSpec CommandJob() {
@@ -294,6 +293,14 @@ TEST_F(SubmitTest, NumbersOutOfRangeAreRefusedByFieldValueAndLimit) {
               Fails(kInvalid, "max_attempts: 1001 attempts are over the limit of 1000"));
   timeout.set_timeout_ms(~0ull);
   EXPECT_THAT(Submit(timeout), Fails(kInvalid, "timeout: 18446744073709551615 milliseconds"));
+  v1::JobSpec memory = ArrayJob(1);
+  memory.set_memory_bytes(1'048'575);
+  EXPECT_THAT(Submit(memory),
+              Fails(kInvalid, "memory: 1048575 bytes are below the least limit, 1048576"));
+  memory.set_memory_bytes((1ull << 50) + 1);
+  EXPECT_THAT(Submit(memory), Fails(kInvalid, "memory: 1125899906842625 bytes are over the limit"));
+  memory.mutable_function()->set_name("f");
+  EXPECT_THAT(Submit(memory), Fails(kInvalid, "only commands have a limit of memory"));
   ExpectNothingKept();
   v1::JobSpec least = ArrayJob(1), most = ArrayJob(1);
   least.set_priority(std::numeric_limits<std::int32_t>::min());

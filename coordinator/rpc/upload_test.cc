@@ -5,8 +5,6 @@
 namespace haul::coordinator {
 namespace {
 
-constexpr auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
-
 class UploadTest : public ServerTest {
  protected:
   UploadTest() {

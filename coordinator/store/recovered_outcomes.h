@@ -13,13 +13,15 @@ class RecoveredOutcomes {
  public:
   explicit RecoveredOutcomes(std::vector<DurableRecord>& records) : records_(records) {}
 
-  // In index order within a job. Of what was joined, what differed is none, and the time is the
+  // In index order within a job. What a damaged file says wraps around stays apart, for
+  // CheckRecovered to find. Of what was joined, what differed is none, and the time is the
   // latest.
   void Add(OutcomeRecorded next) {
     OutcomeRecorded* last =
         records_.empty() ? nullptr : std::get_if<OutcomeRecorded>(&records_.back());
+    const bool wraps = last != nullptr && last->tasks.count + next.tasks.count <= last->tasks.count;
     if (last == nullptr || last->job != next.job || last->tasks.end() != next.tasks.first ||
-        last->status != next.status) {
+        last->status != next.status || wraps) {
       records_.emplace_back(std::move(next));
       return;
     }

@@ -53,9 +53,9 @@ std::int64_t Clamp(std::uint64_t value) {
       std::min<std::uint64_t>(value, std::numeric_limits<std::int64_t>::max()));
 }
 
-bool Wanted(const OutcomeQuery& query, TaskRange tasks, TaskStatus status) {
-  return Touches(tasks, query.only) &&
-         !(query.unsuccessful_only && status == TaskStatus::kSucceeded);
+bool Wanted(const OutcomeQuery& query, const OutcomeHead& head) {
+  return Touches(head.tasks, query.only) &&
+         !(query.unsuccessful_only && head.status == TaskStatus::kSucceeded);
 }
 
 // Adds the current row, unless the page is full: false, and then the page is not complete.
@@ -166,7 +166,9 @@ absl::StatusOr<OutcomePage> SqliteReader::ReadCompleted(const OutcomeQuery& quer
   OutcomePage page{.entries = {}, .next_cursor = query.cursor};
   std::size_t bytes = 0;
   while (rows->Next()) {
-    if (Wanted(query, ReadTasks(*rows), ReadStatus(*rows))) {
+    const absl::StatusOr<OutcomeHead> head = ReadHead(*rows);
+    if (!head.ok()) return head.status();
+    if (Wanted(query, *head)) {
       const absl::StatusOr<bool> added = AddRow(query, *rows, must_have_check_, bytes, page);
       if (!added.ok()) return added.status();
       if (!*added) break;
@@ -188,9 +190,11 @@ absl::StatusOr<OutcomePage> SqliteReader::ReadInOrder(const OutcomeQuery& query)
   TaskIndex next = from;
   std::size_t bytes = 0;
   while (rows.Next()) {
-    const TaskRange tasks = ReadTasks(rows);
+    const absl::StatusOr<OutcomeHead> head = ReadHead(rows);
+    if (!head.ok()) return head.status();
+    const TaskRange tasks = head->tasks;
     if (tasks.first > next) break;  // a gap: what stands there has not ended
-    if (Wanted(query, tasks, ReadStatus(rows))) {
+    if (Wanted(query, *head)) {
       const absl::StatusOr<bool> added = AddRow(query, rows, must_have_check_, bytes, page);
       if (!added.ok()) return added.status();
       if (!*added) break;
@@ -208,6 +212,7 @@ absl::StatusOr<TaskIndex> SqliteReader::StartOfRun(JobId job, TaskIndex task) {
   TaskIndex start = task;
   if (run_start_.Next()) {
     const TaskRange run{run_start_.Unsigned(0), run_start_.Unsigned(1)};
+    if (absl::Status sound = CheckRun(run); !sound.ok()) return sound;
     if (run.end() > task) start = run.first;
   }
   if (!run_start_.status().ok()) return run_start_.status();

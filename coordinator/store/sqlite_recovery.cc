@@ -347,6 +347,11 @@ absl::Status SqliteStore::DropLooseInputs(const absl::flat_hash_set<std::uint64_
   while (true) {
     next->Bind(set);
     if (!next->Next()) return next->status();
+    // What is no number compares as greater than any, and reads as one that is not: it would be
+    // found for ever.
+    if (next->Unsigned(0) <= set) {
+      return absl::DataLossError("haul.db is damaged: a row of inputs is of no set");
+    }
     set = next->Unsigned(0);
     next->Reset();
     if (used.contains(set)) continue;

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/absl_view.h"
 #include "common/check.h"
+#include "common/utf8.h"
 #include "coordinator/store/row_check.h"
 
 namespace haul::coordinator {
@@ -53,6 +55,10 @@ enum Column : int {
   kErrorOutput,
 };
 
+absl::Status Damaged(absl::string_view what) {
+  return absl::DataLossError(absl::StrCat("haul.db is damaged: ", what));
+}
+
 std::optional<Blob> BlobOrNull(std::string_view bytes) {
   if (bytes.empty()) return std::nullopt;
   return Blob{bytes};
@@ -75,8 +81,7 @@ absl::StatusOr<PackedBytes> DecodePacked(std::uint64_t count, std::uint32_t unif
   if (end_offsets.size() % sizeof(std::uint32_t) != 0 ||
       !PackedBytes::FromParts(count, uniform_size, std::move(offsets), std::string(data),
                               &values)) {
-    return absl::DataLossError(absl::StrCat("haul.db is damaged: a row does not hold the ", count,
-                                            " values that it should"));
+    return Damaged(absl::StrCat("a row does not hold the ", count, " values that it should"));
   }
   return values;
 }
@@ -101,10 +106,24 @@ void BindOutcome(Statement& insert, JobId job, const Outcome& outcome) {
       BlobOrNull(results.data()), BlobOrNull(outcome.error_output));
 }
 
-TaskRange ReadTasks(const Statement& row) { return {row.Unsigned(kFirst), row.Unsigned(kCount)}; }
+absl::Status CheckRun(TaskRange tasks) {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+  if (tasks.count > 0 && tasks.first < kMost && tasks.count <= kMost - tasks.first) {
+    return absl::OkStatus();
+  }
+  return Damaged(absl::StrCat("a run of ", static_cast<std::int64_t>(tasks.count), " tasks from ",
+                              static_cast<std::int64_t>(tasks.first)));
+}
 
-TaskStatus ReadStatus(const Statement& row) {
-  return static_cast<TaskStatus>(row.Unsigned32(kStatus));
+absl::StatusOr<OutcomeHead> ReadHead(const Statement& row) {
+  const TaskRange tasks{row.Unsigned(kFirst), row.Unsigned(kCount)};
+  if (absl::Status status = CheckRun(tasks); !status.ok()) return status;
+  const std::int64_t status = row.Signed(kStatus);
+  if (status < static_cast<int>(TaskStatus::kSucceeded) ||
+      status > static_cast<int>(TaskStatus::kLost)) {
+    return Damaged(absl::StrCat("task ", tasks.first, " ended with status ", status));
+  }
+  return OutcomeHead{tasks, static_cast<TaskStatus>(status)};
 }
 
 absl::Status DamagedRow(std::string_view table, std::uint64_t id, std::string_view what) {
@@ -123,9 +142,15 @@ absl::Status CheckRow(const Statement& row, int column, std::uint32_t check, std
 
 absl::StatusOr<Outcome> ReadOutcome(JobId job, const Statement& row, bool with_payload,
                                     bool must_have_check) {
-  Outcome outcome{.tasks = ReadTasks(row),
-                  .status = ReadStatus(row),
-                  .cause = static_cast<Cause>(row.Unsigned32(kCauseColumn)),
+  const absl::StatusOr<OutcomeHead> head = ReadHead(row);
+  if (!head.ok()) return head.status();
+  const std::int64_t cause = row.Signed(kCauseColumn);
+  if (cause < 0 || CauseName(static_cast<Cause>(cause)) == "unknown" || cause > 255) {
+    return Damaged(absl::StrCat("task ", head->tasks.first, " ended with cause ", cause));
+  }
+  Outcome outcome{.tasks = head->tasks,
+                  .status = head->status,
+                  .cause = static_cast<Cause>(cause),
                   .code = static_cast<std::int32_t>(row.Signed(kCode)),
                   .message = row.Text(kMessage),
                   .results = {},
@@ -150,6 +175,11 @@ absl::StatusOr<Outcome> ReadOutcome(JobId job, const Statement& row, bool with_p
                                               outcome.worker, outcome.finished_unix_us),
                                   "outcomes", row.Unsigned(kSequence), must_have_check);
   if (!checked.ok()) return checked;
+  // Text on the wire, where a message with other bytes could not even be read.
+  if (!IsUtf8(outcome.output_file) || !IsUtf8(outcome.error_file)) {
+    return Damaged(
+        absl::StrCat("the file of task ", head->tasks.first, " has a name that is not UTF-8"));
+  }
   if (!with_payload) return outcome;
   outcome.error_output = row.Text(kErrorOutput);
   if (!row.IsNull(kResults)) {

@@ -44,8 +44,14 @@ inline constexpr char kInsertOutcome[] =
     "results,error_output) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 void BindOutcome(sqlite::Statement& insert, JobId job, const Outcome& outcome);
-TaskRange ReadTasks(const sqlite::Statement& row);
-TaskStatus ReadStatus(const sqlite::Statement& row);
+// How a run of tasks ended, without what it left behind.
+struct OutcomeHead {
+  TaskRange tasks;
+  TaskStatus status = TaskStatus::kSucceeded;
+};
+// DATA_LOSS for what no store ever wrote.
+absl::StatusOr<OutcomeHead> ReadHead(const sqlite::Statement& row);
+absl::Status CheckRun(TaskRange tasks);
 // DATA_LOSS where the row is not what was written; without its payload, as far as that shows.
 absl::StatusOr<Outcome> ReadOutcome(JobId job, const sqlite::Statement& row, bool with_payload,
                                     bool must_have_check);

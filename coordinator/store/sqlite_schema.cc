@@ -146,7 +146,7 @@ SELECT
   CASE o.cause WHEN 1 THEN 'exit_code' WHEN 2 THEN 'signal' WHEN 3 THEN 'timeout'
                WHEN 4 THEN 'memory_limit' WHEN 5 THEN 'output_limit' WHEN 6 THEN 'worker_lost'
                WHEN 7 THEN 'cancelled' WHEN 8 THEN 'function_error' WHEN 9 THEN 'start_failed'
-               WHEN 10 THEN 'executor_exit' END AS cause,
+               WHEN 10 THEN 'executor_exit' WHEN 11 THEN 'process_limit' END AS cause,
   coalesce(o.code, 0) AS code,
   o.message AS message,
   CASE WHEN o.result_size > 0 THEN substr(o.results, i.key * o.result_size + 1, o.result_size) END

@@ -392,7 +392,7 @@ TEST_F(SqliteStoreTest, TheViewKnowsEveryStatusAndCause) {
   auto store = Open();
   Commit(*store, Writes(Job(1)));
   TaskIndex task = 0;
-  for (int cause = 0; cause <= static_cast<int>(Cause::kExecutorExit); ++cause, ++task) {
+  for (int cause = 0; cause <= static_cast<int>(Cause::kProcessLimit); ++cause, ++task) {
     AddOutcome outcome = Ended(1, task, 1);
     outcome.outcome.status = static_cast<TaskStatus>(1 + cause % 4);
     outcome.outcome.cause = static_cast<Cause>(cause);

@@ -66,6 +66,10 @@ struct Recovered {
   std::vector<WorkerJoined> workers_once_known;
 };
 
+// DATA_LOSS for what no sound store gives back: records that contradict each other or themselves.
+// The core ends the process over such. Costs as much as there are records.
+absl::Status CheckRecovered(const Recovered& recovered);
+
 // A position in a job's outcomes. In order of completion: the sequence of the last one seen. In
 // index order: the next task index.
 struct OutcomePage {

@@ -14,6 +14,11 @@ absl::Status UnknownWorker(WorkerId worker);
 absl::Status SecondOutcome(JobId job, TaskRange tasks, TaskRange earlier);
 absl::Status InputGap(InputSetId set, TaskIndex first, TaskIndex expected);
 
+// Of a task that is not run again.
+constexpr bool IsFinal(TaskStatus status) {
+  return status >= TaskStatus::kSucceeded && status <= TaskStatus::kLost;
+}
+
 // first + count, without wrapping around.
 constexpr TaskIndex EndOf(TaskRange range) {
   return range.count > ~0ull - range.first ? ~0ull : range.end();

@@ -132,6 +132,8 @@ struct JobSpec {
   std::uint64_t timeout_ms = 0;     // of one attempt; 0: none
   std::uint32_t max_attempts = 1;
   bool volatile_job = false;  // never touches the disk
+  // Commands only: most resident memory of a task with all its processes; 0: no limit.
+  std::uint64_t memory_bytes = 0;
 };
 
 // Where input values come from. For commands a value is that of its sources, in order, separated by
@@ -219,6 +221,7 @@ enum class FailureCause : std::uint8_t {
   kFunctionError,
   kStartFailed,
   kExecutorExit,
+  kProcessLimit,
 };
 std::string_view Name(FailureCause cause);  // "exit_code", …; "" for kNone
 
@@ -405,8 +408,9 @@ class Client {
   Result<std::vector<WorkerStatus>> Workers();
   // By name or id; with what it holds.
   Result<WorkerStatus> Worker(const std::string& worker);
-  // It finishes what it runs, takes nothing new, and leaves.
-  Result<WorkerStatus> Drain(const std::string& worker);
+  // It finishes what it runs, takes nothing new, and leaves. After `deadline_ms` what still runs is
+  // stopped, and runs elsewhere uncharged; 0: no deadline. Of several calls the earliest counts.
+  Result<WorkerStatus> Drain(const std::string& worker, std::uint64_t deadline_ms = 0);
   // It ends what it runs, hands that back uncharged, and leaves.
   Result<WorkerStatus> StopWorker(const std::string& worker);
   Result<std::vector<FunctionInfo>> Functions();

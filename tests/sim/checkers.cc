@@ -30,18 +30,29 @@ void Checkers::OnStart(JobId id, TaskIndex task, ProcessId process, AssignmentId
   if (job == nullptr) return;  // a volatile one that is gone
   TaskHistory& history = job->tasks.at(task);
   if (!history.starts.empty()) ++repeated_starts_;
+  Process& starter = processes_[process];
+  const bool is_void =
+      assignment <= (job->spec.is_volatile ? starter.volatile_void_through : starter.void_through);
   for (const Start& earlier : history.starts) {
-    if (earlier.excused) continue;
+    if (earlier.excused || is_void) continue;
     Violate(absl::StrCat(NameOf(id, task), " starts again without a reason: in process ",
                          process.value(), ", assignment ", assignment.value(), ", after process ",
                          earlier.process.value(), ", assignment ", earlier.assignment.value()));
   }
-  history.starts.push_back({.process = process, .assignment = assignment});
-  processes_[process].started.emplace_back(id, task);
+  history.starts.push_back({.process = process, .assignment = assignment, .excused = is_void});
+  starter.started.emplace_back(id, task);
+  if (is_void) return;
   ++job->running;
   if (job->spec.max_running > 0 && job->running > job->spec.max_running) {
     Violate(absl::StrCat(job->running, " tasks of job ", id.value(), " run; --max-running is ",
                          job->spec.max_running));
+  }
+}
+
+void Checkers::OnGiven(JobId job, TaskIndex task, ProcessId process) {
+  if (timeline_.now_us() - processes_[process].last_heard_us > lease_us_) {
+    Violate(absl::StrCat("process ", process.value(), " starts ", NameOf(job, task),
+                         " past its lease"));
   }
 }
 
@@ -59,11 +70,43 @@ void Checkers::OnEnd(JobId id, TaskIndex task, ProcessId process, AssignmentId a
                      const coordinator::JobSpec& spec, TaskStatus status) {
   JobHistory* job = Find(id);
   if (job == nullptr) return;
-  for (Start& start : job->tasks.at(task).starts) {
-    if (start.process != process || start.assignment != assignment) continue;
-    StopRunning(*job, start);
-    const bool retried = status == TaskStatus::kFailed && spec.max_attempts > 1;
-    if (retried || status == TaskStatus::kCrashed) ExcuseStart(*job, start);
+  Start* start = FindStart(id, task, process, assignment);
+  if (start == nullptr) return;
+  StopRunning(*job, *start);
+  if (status == TaskStatus::kFailed) start->failed = true;
+  const bool retried = start->failed && spec.max_attempts > 1;
+  if (retried || status == TaskStatus::kCrashed) ExcuseStart(*job, *start);
+}
+
+Start* Checkers::FindStart(JobId id, TaskIndex task, ProcessId process, AssignmentId assignment) {
+  JobHistory* job = Find(id);
+  if (job == nullptr) return nullptr;
+  std::vector<Start>& starts = job->tasks.at(task).starts;
+  // The same assignment may start it twice at its worker, after an executor died.
+  const auto it = std::find_if(starts.rbegin(), starts.rend(), [&](const Start& start) {
+    return start.process == process && start.assignment == assignment;
+  });
+  return it == starts.rend() ? nullptr : &*it;
+}
+
+void Checkers::OnOwnFailure(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment) {
+  if (Start* start = FindStart(job, task, process, assignment)) start->failed = true;
+}
+
+void Checkers::OnCrash(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment) {
+  if (Start* start = FindStart(job, task, process, assignment)) start->crashed = true;
+}
+
+void Checkers::OnOutcomeLost(JobId id, TaskIndex task, ProcessId process, AssignmentId assignment) {
+  Start* start = FindStart(id, task, process, assignment);
+  if (start != nullptr) ExcuseStart(*Find(id), *start);
+}
+
+void Checkers::OnOwedBytes(ProcessId process, std::size_t byte_count) {
+  // The limit of the simulated workers, and what may still end after it is reached.
+  constexpr std::size_t kBound = 1'500 + 32 * 1024;
+  if (byte_count > kBound) {
+    Violate(absl::StrCat("process ", process.value(), " keeps ", byte_count, " bytes of outcomes"));
   }
 }
 
@@ -117,15 +160,32 @@ void Checkers::OnSubmitAnswered(JobId job, bool is_volatile) {
   }
 }
 
-void Checkers::OnLeftRecorded(ProcessId id) {
+void Checkers::OnLeftDurable(ProcessId id) {
+  Excuse(id);
+  processes_[id].void_through = AssignmentId(~std::uint64_t{0});
+}
+
+void Checkers::OnCharged(const coordinator::AttemptsCharged& record, std::uint32_t max_crashes) {
+  const JobHistory* job = Find(record.job);
+  if (job == nullptr) return;
+  if (record.attempts >= job->spec.max_attempts || record.crashes >= max_crashes) {
+    Violate(absl::StrCat(NameOf(record.job, record.task), " is charged ", record.attempts,
+                         " attempts and ", record.crashes, " crashes and goes on"));
+  }
+}
+
+void Checkers::OnLeftRecorded(ProcessId id, const std::string& reason) {
   const Process& process = processes_[id];
   const std::int64_t silent_us =
       timeline_.now_us() - std::max(process.last_contact_us, serving_since_us_);
-  if (process.alive && silent_us < lease_us_ && HasUnexcused(id)) {
+  // A newer worker of its name is a reason at once.
+  const bool superseded = reason.find("superseded") == 0;
+  if (process.alive && !superseded && silent_us < lease_us_ && HasUnexcused(id)) {
     Violate(absl::StrCat("process ", id.value(), " lives, was heard ", silent_us,
                          " us ago, and is given up"));
   }
   // Volatile jobs do not wait for the disk.
+  processes_[id].volatile_void_through = AssignmentId(~std::uint64_t{0});
   for (const auto& [job_id, task] : processes_[id].started) {
     JobHistory* job = Find(job_id);
     if (job == nullptr || !job->spec.is_volatile) continue;
@@ -172,11 +232,28 @@ void Checkers::OnOutcomeFrom(const coordinator::OutcomeRecorded& record,
     const bool started = std::any_of(
         history.starts.begin(), history.starts.end(),
         [&](const Start& start) { return start.assignment == event.assignment && !start.running; });
+    CheckFailure(record, task, *job);
     if (!started && record.status != TaskStatus::kCancelled) {
       Violate(absl::StrCat(NameOf(record.job, task), " ends as ",
                            std::string(TaskStatusName(record.status)),
                            " in an assignment that did not end it"));
     }
+  }
+}
+
+// Nobody fails for what others did, nor before it had its attempts.
+void Checkers::CheckFailure(const coordinator::OutcomeRecorded& record, TaskIndex task,
+                            const JobHistory& job) {
+  if (record.status != TaskStatus::kFailed || job.cancel_asked) return;
+  const std::vector<Start>& starts = job.tasks.at(task).starts;
+  const auto failures =
+      std::count_if(starts.begin(), starts.end(), [](const Start& start) { return start.failed; });
+  const auto crashes =
+      std::count_if(starts.begin(), starts.end(), [](const Start& start) { return start.crashed; });
+  constexpr std::ptrdiff_t kMaxCrashes = 3;
+  if (failures < static_cast<std::ptrdiff_t>(job.spec.max_attempts) && crashes < kMaxCrashes) {
+    Violate(absl::StrCat(NameOf(record.job, task), " ends as failed after ", failures, " of ",
+                         job.spec.max_attempts, " failed attempts and ", crashes, " crashes"));
   }
 }
 

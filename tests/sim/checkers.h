@@ -15,11 +15,10 @@
 #include "coordinator/core/events.h"
 #include "coordinator/core/records.h"
 #include "coordinator/core/state.h"
+#include "tests/sim/messages.h"
 #include "tests/sim/timeline.h"
 
 namespace haul::sim {
-
-using ProcessId = Id<struct WorkerProcessKind>;  // of one worker process, for ever
 
 // One start of a task at a worker.
 struct Start {
@@ -27,6 +26,8 @@ struct Start {
   AssignmentId assignment;
   bool running = true;
   bool excused = false;  // the task may start once more
+  bool failed = false;   // by the task itself
+  bool crashed = false;  // it took its executor down, alone there or as the proven culprit
 };
 struct TaskHistory {
   std::vector<Start> starts;
@@ -48,10 +49,23 @@ class Checkers {
   // ---- workers ----
   void OnProcessStarted(ProcessId process) { processes_[process].alive = true; }
   void OnStart(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment);
+  // The worker has this task started, or hands it to an executor that may.
+  void OnGiven(JobId job, TaskIndex task, ProcessId process);
+  // Before the OnEnd of the same start.
+  void OnOwnFailure(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment);
+  void OnCrash(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment);
   void OnEnd(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment,
              const coordinator::JobSpec& spec, TaskStatus status);
-  // It is gone, or ended everything itself: what it had not handed over may start again.
+  // The executor died before it could say how the task ended, so that it runs again.
+  void OnOutcomeLost(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment);
+  // It ends everything by itself, or is gone: what it had not handed over may start again.
+  void OnProcessStops(ProcessId process) { Excuse(process); }
   void OnProcessDied(ProcessId process);
+  void OnHeardCoordinator(ProcessId process) {
+    processes_[process].last_heard_us = timeline_.now_us();
+  }
+  // Of outcomes that it keeps until they are durable.
+  void OnOwedBytes(ProcessId process, std::size_t byte_count);
 
   // ---- the coordinator ----
   void OnServing() { serving_since_us_ = timeline_.now_us(); }
@@ -59,13 +73,20 @@ class Checkers {
   void OnReleased(JobId job, TaskRange tasks, AssignmentId assignment);
   void OnSubmitAnswered(JobId job, bool is_volatile);
   // The coordinator records that this process is a worker no longer.
-  void OnLeftRecorded(ProcessId process);
-  void OnLeftDurable(ProcessId process) { Excuse(process); }
+  void OnLeftRecorded(ProcessId process, const std::string& reason);
+  void OnLeftDurable(ProcessId process);
+  void OnJoinedRecorded(ProcessId process, AssignmentId joined_after) {
+    processes_[process].volatile_void_through = joined_after;
+  }
+  void OnJoinedDurable(ProcessId process, AssignmentId joined_after) {
+    processes_[process].void_through = joined_after;
+  }
   void OnAccepted(const coordinator::JobAccepted& record);
   void OnOutcome(const coordinator::OutcomeRecorded& record, bool durable);
   // An outcome as the event brought it: of that assignment, whatever the record says.
   void OnOutcomeFrom(const coordinator::OutcomeRecorded& record,
                      const coordinator::TasksFinished& event);
+  void OnCharged(const coordinator::AttemptsCharged& record, std::uint32_t max_crashes);
   void OnCancelAsked(JobId job) {
     if (JobHistory* history = Find(job)) history->cancel_asked = true;
   }
@@ -77,16 +98,25 @@ class Checkers {
 
   void Violate(const std::string& what);
   const std::vector<std::string>& violations() const { return violations_; }
+  std::int64_t lease_us() const { return lease_us_; }
   std::uint64_t starts() const { return starts_; }
   std::uint64_t repeated_starts() const { return repeated_starts_; }
 
  private:
   struct Process {
     bool alive = true;
-    std::int64_t last_contact_us = 0;
+    std::int64_t last_contact_us = 0;  // heard by the coordinator
+    std::int64_t last_heard_us = 0;    // heard the coordinator
+    // Its membership up to this assignment is over: what it still starts of that is its own affair.
+    AssignmentId void_through;
+    AssignmentId
+        volatile_void_through;  // likewise of volatile jobs, which do not wait for the disk
     std::vector<std::pair<JobId, TaskIndex>> started;
   };
   void Excuse(ProcessId process);
+  Start* FindStart(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment);
+  void CheckFailure(const coordinator::OutcomeRecorded& record, TaskIndex task,
+                    const JobHistory& job);
   void ExcuseStart(JobHistory& job, Start& start);
   void StopRunning(JobHistory& job, Start& start);
   bool HasUnexcused(ProcessId process);

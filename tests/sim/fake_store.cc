@@ -20,8 +20,9 @@ void FakeStore::StartCommit() {
   planned_ = false;
   in_flight_ = std::exchange(waiting_, {});
   in_flight_through_ = waiting_through_;
+  const bool slow = timeline_.now_us() < slow_until_us_;
   const std::int64_t delay_us =
-      timeline_.Chance(3) ? timeline_.Between(100'000, 800'000) : timeline_.Between(500, 20'000);
+      slow ? timeline_.Between(100'000, 800'000) : timeline_.Between(500, 20'000);
   timeline_.After(delay_us, [this, generation = generation_] {
     if (generation != generation_) return;
     Write();

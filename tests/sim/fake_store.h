@@ -21,6 +21,8 @@ class FakeStore {
 
   void Append(const coordinator::DurableRecord& record, coordinator::RecordSequence sequence);
   void Kill();
+  // So long, each commit takes much longer than usual.
+  void Slow(std::int64_t duration_us) { slow_until_us_ = timeline_.now_us() + duration_us; }
   const std::vector<coordinator::DurableRecord>& disk() const { return disk_; }
 
  private:
@@ -36,6 +38,7 @@ class FakeStore {
   coordinator::RecordSequence waiting_through_ = 0;
   coordinator::RecordSequence in_flight_through_ = 0;
   bool planned_ = false;
+  std::int64_t slow_until_us_ = 0;
   std::uint64_t generation_ = 0;  // of the coordinator: a killed one hears nothing
 };
 

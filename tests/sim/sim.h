@@ -1,49 +1,28 @@
-// A whole cluster in one thread and in simulated time: the coordinator's real core, a store that
-// commits late, connections that break, workers and clients that come and go. One seed, one
-// history.
+// A whole cluster in one thread and in simulated time: the coordinator's and the workers' real
+// cores, a store that commits late, connections that break, workers and clients that come and go.
+// One seed, one history.
 //
-// First faults: the coordinator is killed at any step, stands still, its wall clock jumps;
-// connections break and messages in them are lost; workers die, are replaced, fall silent, return
-// too late, repeat what they said, are drained and stopped; clients repeat their submits. Then no
-// more faults, until everything has ended. The core's invariants are checked after every step, the
-// promises by checkers.h.
+// First faults, of the kinds in figures.h, at any time; and clients that repeat their submits.
+// Then no more faults, until everything has ended. The cores' invariants are checked after every
+// step, the promises by checkers.h.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
-#include <optional>
 #include <ostream>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "coordinator/core/core.h"
 #include "tests/sim/checkers.h"
-#include "tests/sim/fake_store.h"
-#include "tests/sim/model_worker.h"
-#include "tests/sim/planted_bug.h"
+#include "tests/sim/clients.h"
+#include "tests/sim/coordinator_process.h"
+#include "tests/sim/figures.h"
+#include "tests/sim/network.h"
+#include "tests/sim/sim_worker.h"
 #include "tests/sim/timeline.h"
 
 namespace haul::sim {
-
-struct Figures {
-  std::uint64_t steps = 0;  // of the world
-  std::uint64_t core_steps = 0;
-  std::uint64_t jobs = 0;
-  std::uint64_t starts = 0;
-  std::uint64_t repeated_starts = 0;
-  std::uint64_t coordinator_kills = 0;
-  std::uint64_t kills_while_adopting = 0;
-  std::uint64_t worker_deaths = 0;
-  std::uint64_t broken_connections = 0;
-  std::uint64_t adopted = 0;  // assignments
-  std::uint64_t simulated_us = 0;
-
-  Figures& operator+=(const Figures& other);
-};
-std::ostream& operator<<(std::ostream& out, const Figures& figures);
 
 struct Result {
   std::vector<std::string> violations;
@@ -51,98 +30,44 @@ struct Result {
   Figures figures;
 };
 // `trace`, if any, gets what happens, line by line.
-Result RunSeed(std::uint64_t seed, PlantedBug bug = PlantedBug::kNone,
-               std::ostream* trace = nullptr);
+Result RunSeed(std::uint64_t seed, std::ostream* trace = nullptr);
 
 class Sim {
  public:
-  Sim(std::uint64_t seed, PlantedBug bug, std::ostream* trace);
+  Sim(std::uint64_t seed, std::ostream* trace);
   Result Run();
 
  private:
-  struct Connection {
-    ModelWorker* worker = nullptr;
-    std::int64_t last_up_us = 0;  // when the last message in it arrives: order is kept
-    std::int64_t last_down_us = 0;
-    bool broken = false;
-  };
-  struct Submission {
-    JobTraits traits;
-    JobId job;  // once answered
-    bool cancel = false;
-    bool forget = false;
-    bool cancelled = false;
-    bool forgotten = false;
-  };
-  struct Asked {
-    enum class What : std::uint8_t { kSubmit, kCancel, kForget } what;
-    std::size_t submission;
-  };
-
-  // coordinator_side.cc
-  void StartCoordinator();
-  void KillCoordinator();
-  void Deliver(const coordinator::Event& event);
-  void TakeInbox();
-  void Step(const coordinator::Event& event);
-  void TurnSoon();
-  void Tick();
-  void TakeRecord(const coordinator::StepResult::Durable& durable, const coordinator::Event& event);
-  void OnDisk(const coordinator::DurableRecord& record);
-  void OnCommit(coordinator::RecordSequence through);
-  void Perform(const coordinator::Effect& effect);
-  bool Answer(const coordinator::Effect& effect);
-  coordinator::Event Rewritten(const coordinator::Event& event) const;
-  bool running() const { return core_ != nullptr; }
-
-  // sim.cc
   void StartWorker(std::size_t place);
-  void Connect(ModelWorker& worker);
-  void ConnectLater(ModelWorker& worker, std::int64_t max_us);
-  void SendUp(SessionId session, coordinator::Event event);
-  void SendDown(SessionId session, std::optional<coordinator::Effect> message);
-  void Break(SessionId session);
-  void KillWorker(std::size_t place);
-  void Beat(ModelWorker& worker);
-  void AddSubmission(std::size_t number);
-  void TrySubmit(std::size_t number);
-  void TryFollowUps(std::size_t number);
-  void Ask(std::size_t number, Asked::What what);
-  void Fault();
-  void WorkerFault();
+  void StartWorkerLater(std::size_t place, std::int64_t max_us);
+  void ConnectLater(SimWorker& worker, std::int64_t max_us);
+  void OnWorkerEnded(const SimWorker& worker, std::size_t place);
+  void ReportDeathLater(const SimWorker& worker);
+  SimWorker::Uploaded Upload(AssignmentId assignment, JobId job, TaskIndex task);
+  void OnCoordinatorDied();
   bool AllEnded() const;
-  Now Clocks() const;
+
+  // faults.cc
+  void PlanFault();
+  void Fault();
+  void CoordinatorFault();
+  void WorkerFault();
+  void KillWorker(std::size_t place);
+  void DoubleWorker(std::size_t place);
+  void AskWorkerToEnd(const SimWorker& worker, bool at_once);
+  std::int64_t DrainDeadlineUs();  // 0: none
+  // Counts it, and which tasks it meets: of one worker or of all.
+  void Count(FaultKind kind, const SimWorker* worker = nullptr);
 
   Timeline timeline_;
-  const PlantedBug bug_;
   Checkers checkers_;
-  FakeStore store_;
   Figures figures_;
   bool faults_ = true;
-
-  // The coordinator's process.
-  std::unique_ptr<coordinator::Core> core_;
-  std::vector<coordinator::Effect> waiting_;
-  coordinator::RecordSequence committed_ = 0;
-  coordinator::RecordSequence appended_ = 0;
-  std::uint64_t generation_ = 0;
-  std::deque<coordinator::Event> inbox_;  // what came while it stands still
-  bool turn_planned_ = false;
-  std::int64_t stands_still_until_us_ = 0;
-  std::int64_t wall_clock_offset_us_ = 0;
-  std::uint64_t epoch_ = 0;
-  std::map<WorkerId, ProcessId> members_;
-
-  // The rest of the world.
-  std::vector<std::unique_ptr<ModelWorker>> workers_;  // every process that ever was
-  std::vector<ModelWorker*> places_;                   // the present one of each name
-  std::map<SessionId, Connection> connections_;
-  std::vector<Submission> submissions_;
-  std::map<coordinator::RequestId, Asked> asked_;
-  std::map<JobId, JobTraits> traits_;
-  std::map<ProcessId, std::int64_t> silent_until_us_;
-  std::uint64_t last_session_ = 0;
-  std::uint64_t last_request_ = 0;
+  std::vector<std::unique_ptr<SimWorker>> workers_;  // every process that ever was
+  std::vector<SimWorker*> places_;                   // the present one of each name
+  Network network_;
+  CoordinatorProcess coordinator_;
+  Clients clients_;
 };
 
 }  // namespace haul::sim

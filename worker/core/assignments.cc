@@ -2,11 +2,19 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 #include "worker/core/core.h"
 
 namespace haul::worker {
 
-void Core::Drain() {
+void Core::Drain(std::int64_t deadline_us) {
+  if (deadline_us > 0) {
+    // Of several the earliest counts.
+    const std::int64_t at_us = now_.monotonic_us + deadline_us;
+    if (state_.drain_deadline_us == 0 || at_us < state_.drain_deadline_us) {
+      state_.drain_deadline_us = at_us;
+    }
+  }
   if (state_.draining) return;
   state_.draining = true;
   Emit(SayDraining{});
@@ -107,6 +115,10 @@ void Core::AnswerRevokes(AssignmentId id, HeldAssignment& assignment) {
     const IntervalSet revoked = std::exchange(assignment.revoked, {});
     assignment.revokes.pop_front();
     HandBack(id, assignment, revoked, HandBackReason::kRevoked, "");
+    if (Planted(PlantedBug::kRevokedTasksKept)) {
+      assignment.held.Add(revoked);
+      assignment.pending.Add(revoked);
+    }
   }
 }
 
@@ -126,6 +138,7 @@ bool Core::ReclaimForRevoke(AssignmentId id, std::uint64_t count) {
 void Core::HandBack(AssignmentId id, HeldAssignment& assignment, const IntervalSet& tasks,
                     HandBackReason reason, const std::string& message) {
   assignment.held.Remove(tasks);
+  if (Planted(PlantedBug::kHandBackSwallowed) && !tasks.empty()) return;
   Emit(SendHandedBack{id, assignment.job, tasks.ranges(), reason, message});
 }
 

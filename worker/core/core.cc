@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 
 namespace haul::worker {
 
@@ -39,6 +40,7 @@ std::optional<std::int64_t> Core::NextDeadlineUs() const {
   for (const ExecutorSlot& slot : state_.slots) {
     if (slot.executor.is_none() && !state_.stopping) at(slot.retry_at_us);
   }
+  if (state_.drain_deadline_us > 0 && !state_.stopping) at(state_.drain_deadline_us);
   if (state_.alone_restart.retry_at_us > now_.monotonic_us) at(state_.alone_restart.retry_at_us);
   if (state_.owed.HasUnsent() && Gathers()) at(state_.last_sent_us + options_.gather_us);
   // What executors were given and have not started is taken back when the lease ends.
@@ -57,6 +59,7 @@ bool Core::Gathers() const {
 std::vector<HeldLine> Core::Held() const {
   std::vector<HeldLine> lines;
   for (const auto& [id, assignment] : state_.assignments) {
+    if (Planted(PlantedBug::kRunningNotListed) && assignment.pending.empty()) continue;
     lines.push_back({.assignment = id,
                      .job = assignment.job,
                      .width = static_cast<std::uint32_t>(state_.jobs.at(assignment.job).width),
@@ -74,7 +77,7 @@ void Core::On(const Welcomed& event) {
   Heard();
   state_.connected = true;
   state_.lease_us = event.lease_us;
-  state_.owed.Resend();
+  if (!Planted(PlantedBug::kOwedDroppedOnReconnect)) state_.owed.Resend();
   for (const AssignmentId id : event.dropped) Drop(id);
 }
 
@@ -94,7 +97,7 @@ void Core::On(const AssignmentReceived& event) {
     HeldAssignment assignment;
     assignment.job = event.job;
     assignment.kind = event.kind;
-    assignment.alone = event.alone && event.kind == WorkKind::kFunction;
+    assignment.alone = event.alone;
     assignment.priority = event.priority;
     assignment.cpus_milli = std::clamp<std::uint64_t>(event.cpus_milli, 1, most);
     it = state_.assignments.emplace(event.assignment, std::move(assignment)).first;
@@ -151,7 +154,7 @@ void Core::On(const BatchesDurable& event) {
   Emit(ForgetBatches{event.through});
 }
 
-void Core::On(const DrainRequested&) { Drain(); }
+void Core::On(const DrainRequested& event) { Drain(event.deadline_us); }
 
 void Core::On(const DepartReceived&) {
   Heard();
@@ -185,7 +188,7 @@ void Core::On(const StopRequested&) {
 
 void Core::On(const Disconnected&) {
   state_.connected = false;
-  state_.owed.Resend();
+  if (!Planted(PlantedBug::kOwedDroppedOnReconnect)) state_.owed.Resend();
 }
 
 void Core::On(const SendSlotFree&) {
@@ -203,6 +206,7 @@ void Core::On(const SendSlotFree&) {
     Emit(SendBatch{sequence});
     std::size_t ignored = 0;
     HAUL_CHECK(state_.owed.TakeUnsent(0, &ignored).size() == 1);
+    if (Planted(PlantedBug::kForgottenBeforeDurable)) On(BatchesDurable{sequence});
   }
 }
 
@@ -309,6 +313,9 @@ void Core::On(const ExecutorDied& event) {
 }
 
 void Core::On(const TimePassed&) {
+  if (state_.drain_deadline_us > 0 && now_.monotonic_us >= state_.drain_deadline_us) {
+    On(StopRequested{});
+  }
   for (auto& [id, executor] : state_.executors) {
     const bool overdue =
         std::any_of(executor.runs.begin(), executor.runs.end(), [this](const auto& entry) {

@@ -87,7 +87,7 @@ class Core {
   void Heard() { state_.last_heard_us = now_.monotonic_us; }
 
   // assignments.cc: what is held and what is answered.
-  void Drain();
+  void Drain(std::int64_t deadline_us = 0);
   bool IsAbandoned(AssignmentId id) const;
   void Drop(AssignmentId id);
   void StopCommandsOf(AssignmentId id, bool abandon, const std::string& by);

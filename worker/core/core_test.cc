@@ -341,6 +341,30 @@ TEST_F(CoreTest, DrainHandsBackFinishesDeliversAndLeaves) {
   worker().Take<Leave>();
 }
 
+TEST_F(CoreTest, AfterADrainsDeadlineWhatStillRunsIsHandedBack) {
+  WelcomeForCommands();
+  worker().Send(Commands(kFirst, kJob, {0, 5}, 1));
+  ExpectStart(kFirst, 0);
+  const std::int64_t began_us = worker().now.monotonic_us;
+  worker().Send(DrainRequested{30'000'000});
+  worker().Take<SayDraining>();
+  ExpectHandedBack({{1, 4}}, HandBackReason::kLeaving);
+  // Of several the earliest counts, and none at all is no earlier one.
+  for (const std::int64_t deadline_us : {10'000'000, 20'000'000, 0}) {
+    worker().Send(DrainRequested{deadline_us});
+  }
+  ASSERT_EQ(worker().core.NextDeadlineUs(), began_us + 10'000'000);
+  worker().now.monotonic_us = began_us + 9'999'999;
+  worker().Send(TimePassed{});
+  worker().now.monotonic_us = began_us + 10'000'000;
+  worker().Send(TimePassed{});
+  worker().Take<KillCommands>();
+  ExpectHandedBack({{0, 1}}, HandBackReason::kLeaving);
+  worker().Take<ForgetAssignment>();
+  worker().Take<Leave>();
+  EXPECT_FALSE(worker().core.NextDeadlineUs().has_value());
+}
+
 TEST_F(CoreTest, StopKillsHandsEverythingBackAndLeavesWhenNothingRuns) {
   WelcomeForFunctions();
   worker().Send(Commands(kFirst, kJob, {0, 5}, 1));
@@ -352,6 +376,27 @@ TEST_F(CoreTest, StopKillsHandsEverythingBackAndLeavesWhenNothingRuns) {
   ExpectHandedBack({{0, 1}}, HandBackReason::kLeaving);
   worker().Take<ForgetAssignment>();
   worker().Take<EndExecutor>();
+  worker().Send(ExecutorDied{.executor = kExecutor, .suspects = {}, .message = {}});
+  worker().Take<Leave>();
+}
+
+// The simulator found the assignment still listed as one of which something may start.
+TEST_F(CoreTest, WhatAnExecutorSaysAfterStopIsDropped) {
+  WelcomeForFunctions();
+  worker().Send(Functions(kFirst, kJob, {0, 5}, 1));
+  ExpectRun({0, 5}, 1);
+  worker().Send(RunDone(kFirst, {0, 1}));
+  worker().Take<KeepOutcome>();
+  worker().Send(StopRequested{});
+  worker().Take<SayDraining>();
+  worker().Take<KillCommands>();
+  ExpectHandedBack({{1, 4}}, HandBackReason::kLeaving);
+  worker().Take<EndExecutor>();
+  worker().Send(RunDone(kFirst, {1, 3}));
+  worker().ExpectNoMore();
+  worker().Send(SendSlotFree{});
+  worker().Take<SealBatch>();
+  worker().Take<SendBatch>();
   worker().Send(ExecutorDied{.executor = kExecutor, .suspects = {}, .message = {}});
   worker().Take<Leave>();
 }

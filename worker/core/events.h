@@ -54,8 +54,11 @@ struct CancelReceived {
 struct BatchesDurable {
   std::uint64_t through = 0;
 };
-struct DrainRequested {};  // also by a signal
-struct StopRequested {};   // also by a signal
+// Also by a signal. What still runs after the deadline is stopped and handed back.
+struct DrainRequested {
+  std::int64_t deadline_us = 0;  // from now on; 0: none
+};
+struct StopRequested {};  // also by a signal
 struct DepartReceived {};
 
 // --- of the connection ---

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 #include "worker/core/core.h"
 
 namespace haul::worker {
@@ -15,6 +16,7 @@ std::uint64_t Waiting(const Run& run) { return run.unfinished.size() - run.reser
 }  // namespace
 
 bool Core::LeaseHolds() const {
+  if (Planted(PlantedBug::kStartsPastLease)) return state_.lease_us > 0;
   return state_.lease_us > 0 && now_.monotonic_us - state_.last_heard_us <= state_.lease_us;
 }
 
@@ -29,7 +31,7 @@ bool Core::WantsToStart(AssignmentId id, const HeldAssignment& assignment) const
   if (assignment.kind == WorkKind::kCommand || assignment.alone) return false;
   for (const auto& [executor_id, executor] : state_.executors) {
     const auto run = executor.runs.find(id);
-    if (run == executor.runs.end()) continue;
+    if (run == executor.runs.end() || run->second.abandoned) continue;
     if (run->second.may_give_back && run->second.width < run->second.unfinished.size()) return true;
   }
   return false;
@@ -69,6 +71,7 @@ void Core::Schedule() {
 std::uint64_t Core::FreeSlots(const HeldAssignment& assignment) const {
   const HeldJob& job = state_.jobs.at(assignment.job);
   const std::uint64_t of_job = job.width - std::min(job.width, job.running);
+  if (Planted(PlantedBug::kCapacityIgnored)) return of_job;
   const std::uint64_t free_milli =
       capacity_milli_ - std::min(capacity_milli_, state_.reserved_milli);
   return std::min(of_job, free_milli / assignment.cpus_milli);

@@ -107,6 +107,7 @@ struct State {
   std::int64_t last_sent_us = 0;  // outcomes
   bool connected = false;
   bool draining = false;
+  std::int64_t drain_deadline_us = 0;  // monotonic; then it stops. 0: none
   bool stopping = false;
   bool departing = false;
   bool left = false;

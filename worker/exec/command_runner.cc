@@ -114,7 +114,8 @@ CommandRunner::CommandRunner(Reactor& reactor, CommandListener& listener, const 
 
 CommandRunner::~CommandRunner() {
   reactor_.RemoveWakeHandler(wake_handler_);
-  for (const TimerId timer : {rest_timer_, tell_timer_, scan_timer_, housekeeping_timer_}) {
+  for (const TimerId timer :
+       {rest_timer_, tell_timer_, scan_timer_, housekeeping_timer_, limits_timer_}) {
     reactor_.CancelTimer(timer);
   }
   launcher_.Close();
@@ -150,6 +151,7 @@ void CommandRunner::Start(CommandTask task) {
       by_name_.emplace(std::pair(command->task.assignment, command->task.task), command.get())
           .second;
   HAUL_CHECK(is_new);
+  if (command->task.memory_bytes > 0) ++limited_by_memory_;
   waiting_.push_back(command->key);
   commands_.emplace(command->key, std::move(command));
   Pump();
@@ -185,6 +187,7 @@ void CommandRunner::OnWake() {
   }
   Pump();
   ScheduleHousekeeping();
+  ScheduleLimits();
 }
 
 void CommandRunner::OnStarted(Command* command, const LaunchResult& result) {
@@ -372,6 +375,7 @@ std::unique_ptr<CommandRunner::Command> CommandRunner::Forget(Command* command) 
   const auto it = commands_.find(command->key);
   std::unique_ptr<Command> ended = std::move(it->second);
   commands_.erase(it);
+  if (ended->task.memory_bytes > 0) --limited_by_memory_;
   if (!ended->temporary_directory.empty()) {
     directories_to_remove_.push_back(ended->temporary_directory);
     ScheduleScan();
@@ -399,11 +403,15 @@ void CommandRunner::ScheduleScan() {
   scan_timer_ = reactor_.AddTimer(last_scan_us_ + kScanIntervalUs, [this] { Scan(); });
 }
 
-void CommandRunner::Scan() {
-  scan_timer_ = {};
+void CommandRunner::ScanOrphans() {
   last_scan_us_ = ReadClocks().monotonic_us;
   orphans_.Scan(next_start_, started_.empty() ? std::numeric_limits<std::uint64_t>::max()
                                               : started_.begin()->first);
+}
+
+void CommandRunner::Scan() {
+  scan_timer_ = {};
+  ScanOrphans();
   if (orphans_.is_killing()) return ScheduleScan();
   // Nothing of the tasks is left that could write into their directories.
   for (std::string& path : std::exchange(directories_to_remove_, {})) {

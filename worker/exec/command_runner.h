@@ -54,6 +54,8 @@ class CommandRunner {
     std::int64_t grace_period_ms = 5000;  // between SIGTERM and SIGKILL
     // Of stdout and stderr of one task together.
     std::uint64_t output_limit_bytes = std::uint64_t{1} << 30;
+    // Most processes of one task.
+    std::uint64_t task_processes = 4096;
   };
 
   // Fails where <directory>/tasks cannot be made or emptied.
@@ -104,9 +106,16 @@ class CommandRunner {
   void TellLater(CommandEnd end);
 
   void ScheduleScan();
+  void ScanOrphans();
   void ScheduleHousekeeping();
   void Scan();
   void SamplePeaks();
+
+  // command_limits.cc
+  void ScheduleLimits();
+  void CheckLimits();
+  void CheckMemory(Command* command, const std::vector<pid_t>& processes);
+  void KillOver(Command* command, Cause cause, std::string message);
 
   Reactor& reactor_;
   CommandListener& listener_;
@@ -120,6 +129,7 @@ class CommandRunner {
   std::uint64_t next_key_ = 1;
   absl::flat_hash_map<std::uint64_t, std::unique_ptr<Command>> commands_;  // by key
   absl::flat_hash_map<std::pair<AssignmentId, TaskIndex>, Command*> by_name_;
+  std::size_t limited_by_memory_ = 0;  // of these
   std::deque<std::uint64_t> waiting_;  // keys; some may have ended meanwhile
   // Launched and not ended, by the number of the start.
   std::uint64_t next_start_ = 1;
@@ -132,6 +142,7 @@ class CommandRunner {
   std::int64_t last_scan_us_ = 0;
   TimerId scan_timer_;
   TimerId housekeeping_timer_;
+  TimerId limits_timer_;
   std::uint64_t next_sampled_ = 0;  // the start to go on from
   std::vector<std::string> directories_to_remove_;
   std::string read_buffer_;

@@ -43,7 +43,8 @@ struct CommandTask {
   std::shared_ptr<const CommandSpec> command;
   std::string input;  // the values of its sources, separated by a zero byte; unused with an array
   std::optional<std::int64_t> array_value;
-  std::uint64_t timeout_ms = 0;  // 0: none
+  std::uint64_t timeout_ms = 0;    // 0: none
+  std::uint64_t memory_bytes = 0;  // most of all its processes together; 0: no limit
 };
 
 // What all tasks of a worker have in common.

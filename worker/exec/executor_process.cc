@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -26,10 +27,9 @@
 namespace haul::exec {
 namespace {
 
-constexpr std::size_t kLengthBytes = 4;
 // A frame takes no more when it holds this.
 constexpr std::size_t kFrameBytes = 4u << 20;
-constexpr std::size_t kReadBytes = 256u << 10;
+constexpr std::size_t kFrameReadBytes = 256u << 10;
 // Of one turn, so that others get theirs.
 constexpr std::size_t kTurnBytes = 4u << 20;
 // What a reclaim or a stop may take in a frame.
@@ -275,8 +275,8 @@ void ExecutorProcess::OnSocket(std::uint32_t events) {
 bool ExecutorProcess::Read(std::size_t limit) {
   for (std::size_t total = 0; total < limit;) {
     const std::size_t size = incoming_.size();
-    incoming_.resize(size + kReadBytes);
-    const ssize_t count = ::recv(socket_, incoming_.data() + size, kReadBytes, 0);
+    incoming_.resize(size + kFrameReadBytes);
+    const ssize_t count = ::recv(socket_, incoming_.data() + size, kFrameReadBytes, 0);
     incoming_.resize(size + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
     if (count == 0) return false;
     if (count < 0) {
@@ -299,22 +299,15 @@ void ExecutorProcess::CloseSocket() {
 }
 
 void ExecutorProcess::HandleFrames() {
-  std::size_t begin = 0;
-  while (!malformed_ && incoming_.size() - begin >= kLengthBytes) {
-    std::size_t size = 0;
-    for (std::size_t i = 0; i < kLengthBytes; ++i) {
-      size |= std::size_t{static_cast<unsigned char>(incoming_[begin + i])} << (8 * i);
-    }
-    if (size > executor::kFrameLimit) return Malformed("a frame is over the limit");
-    if (incoming_.size() - begin - kLengthBytes < size) break;
+  std::string_view rest = incoming_;
+  while (!malformed_) {
     v1::FromExecutor message;
-    if (!message.ParseFromArray(incoming_.data() + begin + kLengthBytes, static_cast<int>(size))) {
-      return Malformed("a frame holds no message");
-    }
-    begin += kLengthBytes + size;
+    const absl::StatusOr<bool> is_whole = executor::TakeFrame(&rest, &message);
+    if (!is_whole.ok()) return Malformed(std::string(is_whole.status().message()));
+    if (!*is_whole) break;
     HandleMessage(message);
   }
-  incoming_.erase(0, begin);
+  if (!malformed_) incoming_.erase(0, incoming_.size() - rest.size());
 }
 
 void ExecutorProcess::HandleMessage(v1::FromExecutor& message) {

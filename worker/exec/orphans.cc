@@ -46,8 +46,17 @@ bool Orphans::ShallDie(const Orphan& orphan, std::uint64_t oldest_start) const {
   return oldest_start >= orphan.found_before_start;
 }
 
+std::vector<pid_t> Orphans::Of(const TaskName& task) const {
+  std::vector<pid_t> pids;
+  for (const auto& [pid, orphan] : orphans_) {
+    if (orphan.task == task) pids.push_back(pid);
+  }
+  return pids;
+}
+
 void Orphans::Scan(std::uint64_t next_start, std::uint64_t oldest_start) {
   killing_ = 0;
+  std::vector<pid_t> doomed;
   for (auto& [pid, orphan] : orphans_) orphan.seen = false;
   for (const pid_t pid : FirstThreadsChildren()) {
     if (is_own_child_(pid)) continue;
@@ -69,10 +78,12 @@ void Orphans::Scan(std::uint64_t next_start, std::uint64_t oldest_start) {
       orphan.killed = true;
       // One that runs as somebody else by now is beyond our reach, and nothing is gained by waiting
       // for it.
-      orphan.out_of_reach = ::kill(pid, SIGKILL) != 0;
+      orphan.out_of_reach = ::kill(pid, SIGSTOP) != 0;
+      if (!orphan.out_of_reach) doomed.push_back(pid);
     }
     if (orphan.killed && !orphan.out_of_reach) ++killing_;
   }
+  if (!doomed.empty()) KillTrees(doomed);
   absl::erase_if(orphans_, [](const auto& entry) { return !entry.second.seen; });
 }
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/container/btree_map.h"
 #include "common/ids.h"
@@ -39,6 +40,9 @@ class Orphans {
   // killed when every task that ran when it was found has ended. Starts are numbered as they
   // happen: `next_start` is the next one's, `oldest_start` that of the oldest task that runs.
   void Scan(std::uint64_t next_start, std::uint64_t oldest_start);
+
+  // Those that the last scan found of this task.
+  std::vector<pid_t> Of(const TaskName& task) const;
 
   bool empty() const { return orphans_.empty(); }
   // Something was to be killed and is not known to be gone.

@@ -8,7 +8,9 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,26 @@ std::vector<pid_t> FirstThreadsChildren();
 
 // The contents of a file of /proc; empty where it cannot be read. Not more than `most_bytes`.
 std::string ReadProcFile(const std::string& path, std::size_t most_bytes);
+
+// The children of a process, whichever of its threads has them; none where it is gone.
+std::vector<pid_t> ChildrenOf(pid_t pid);
+
+// `roots` and all their descendants, each once, as far as they can be seen without stopping them.
+std::vector<pid_t> TreeOf(const std::vector<pid_t>& roots);
+
+// Kills `roots` and all their descendants, whatever they fork meanwhile: first stops what it finds,
+// until it finds no more. `roots` are children of this process that nobody waits for meanwhile, or
+// they could be others by now.
+void KillTrees(const std::vector<pid_t>& roots);
+
+// Memory that a process holds: what it has in its pages; or its share of them, where pages that
+// processes share count once among them all, which takes longer to find out. 0 where it is gone.
+std::uint64_t ResidentBytes(pid_t pid);
+std::uint64_t ProportionalBytes(pid_t pid);
+
+// The threads of all processes of this machine: never fewer than there are processes. Nothing
+// where that is not told.
+std::optional<std::uint64_t> ThreadsOfMachine();
 
 // Kills the first thread's children except those that `spare` names, and what becomes its child by
 // that, until none is left. False when something was left after `limit` (it cannot be killed, or

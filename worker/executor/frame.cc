@@ -28,6 +28,23 @@ absl::Status ReadAll(int fd, char* data, std::size_t size) {
   return absl::OkStatus();
 }
 
+// InvalidArgument: over the limit.
+absl::StatusOr<std::uint32_t> DecodeLength(const char* bytes) {
+  std::uint32_t size = 0;
+  for (std::size_t i = 0; i < kLengthBytes; ++i) {
+    size |= std::uint32_t{static_cast<unsigned char>(bytes[i])} << (8 * i);
+  }
+  if (size <= kFrameLimit) return size;
+  return absl::InvalidArgumentError(
+      absl::StrCat("a frame of ", size, " bytes; the limit is ", kFrameLimit));
+}
+
+absl::Status ParseMessage(std::string_view bytes, google::protobuf::MessageLite* message) {
+  if (message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+    return absl::OkStatus();
+  return absl::InvalidArgumentError("a frame holds no message");
+}
+
 }  // namespace
 
 std::string EncodeFrame(const google::protobuf::MessageLite& message) {
@@ -58,21 +75,24 @@ absl::Status ReadFrame(int fd, google::protobuf::MessageLite* message) {
   std::array<char, kLengthBytes> length;
   absl::Status status = ReadAll(fd, length.data(), length.size());
   if (!status.ok()) return status;
-  std::uint32_t size = 0;
-  for (std::size_t i = 0; i < kLengthBytes; ++i) {
-    size |= std::uint32_t{static_cast<unsigned char>(length[i])} << (8 * i);
-  }
-  if (size > kFrameLimit) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a frame of ", size, " bytes; the limit is ", kFrameLimit));
-  }
+  const absl::StatusOr<std::uint32_t> size = DecodeLength(length.data());
+  if (!size.ok()) return size.status();
   std::string bytes;
-  bytes.resize(size);
+  bytes.resize(*size);
   status = ReadAll(fd, bytes.data(), bytes.size());
   if (!status.ok()) return status;
-  if (!message->ParseFromString(bytes))
-    return absl::InvalidArgumentError("a frame holds no message");
-  return absl::OkStatus();
+  return ParseMessage(bytes, message);
+}
+
+absl::StatusOr<bool> TakeFrame(std::string_view* bytes, google::protobuf::MessageLite* message) {
+  if (bytes->size() < kLengthBytes) return false;
+  const absl::StatusOr<std::uint32_t> size = DecodeLength(bytes->data());
+  if (!size.ok()) return size.status();
+  if (bytes->size() - kLengthBytes < *size) return false;
+  if (absl::Status parsed = ParseMessage(bytes->substr(kLengthBytes, *size), message); !parsed.ok())
+    return parsed;
+  bytes->remove_prefix(kLengthBytes + *size);
+  return true;
 }
 
 }  // namespace haul::executor

@@ -12,6 +12,8 @@ namespace haul::executor {
 namespace {
 
 constexpr std::size_t kDrainedLimit = 4096;
+// Counts of tasks do not wrap around.
+constexpr std::uint64_t kPendingLimit = std::uint64_t{1} << 62;
 
 absl::StatusOr<std::shared_ptr<const Inputs>> InputsOf(v1::Run& run) {
   auto inputs = std::make_shared<Inputs>();
@@ -61,6 +63,11 @@ absl::Status Pool::AddTasks(v1::Run run) {
   const TaskRange tasks{run.first(), run.count()};
 
   MutexLock lock(&mutex_);
+  if (tasks.count > kPendingLimit || live_ > kPendingLimit - tasks.count) {
+    return absl::InvalidArgumentError(absl::StrCat("run.count: ", tasks.count, ", and ", live_,
+                                                   " wait or run already; the limit is ",
+                                                   kPendingLimit));
+  }
   absl::StatusOr<std::shared_ptr<Assignment>> known = Know(run);
   if (!known.ok()) return known.status();
   Assignment& assignment = **known;

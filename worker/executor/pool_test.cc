@@ -507,5 +507,20 @@ TEST(PoolTest, WhatCannotRunFailsWithAReason) {
   EXPECT_THAT(harness.outcomes(3)[0].message, HasSubstr("run.function: missing"));
 }
 
+// The pool would else count them as few, or none.
+TEST(PoolTest, MoreTasksThanCanBeCountedFail) {
+  TestFunctions functions;
+  functions.Serve("noop", "void()", [](const haul_call&) { return 0; });
+  PoolHarness harness(std::move(functions));
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 62;
+  harness.pool().Run(RunOf(1, "noop", {0, kMost}, 0));
+  harness.pool().Run(RunOf(2, "noop", {0, kMost * 3}, 1));
+  harness.pool().StopTasks(AssignmentId(1));
+  harness.WaitUntilIdle();
+  EXPECT_THAT(harness.reclaimed(1), ElementsAre(TaskRange{0, kMost}));
+  ASSERT_EQ(harness.outcomes(2).size(), 1u);
+  EXPECT_THAT(harness.outcomes(2)[0].message, HasSubstr("run.count: 13835058055282163712, and"));
+}
+
 }  // namespace
 }  // namespace haul::executor

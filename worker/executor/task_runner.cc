@@ -164,7 +164,7 @@ void TaskRunner::Record(const Chunk& chunk, TaskIndex task) {
 }
 
 void TaskRunner::RecordResult(const Chunk& chunk, TaskIndex task) {
-  const auto fail = [&](const std::string& message) {
+  const auto fail = [&](const std::string& message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     batch_.AddFailure(task, TaskStatus::kFailed, Cause::kOutputLimit, message, chunk.style);
   };
   if (result_bytes_ > limits_.bytes) {

@@ -49,7 +49,8 @@ void WorkerLoop::Do(const StartCommand& effect) {
                          .command = *job.command,
                          .input = {},
                          .array_value = {},
-                         .timeout_ms = job.spec.timeout_ms()};
+                         .timeout_ms = job.spec.timeout_ms(),
+                         .memory_bytes = job.spec.memory_bytes()};
   if (job.spec.has_array()) {
     // In unsigned arithmetic, where an overflow is defined.
     task.array_value = static_cast<std::int64_t>(

@@ -35,23 +35,52 @@ absl::Status CheckRange(const v1::Assignment& message) {
 
 }  // namespace
 
+Welcomed FromWire(const v1::Welcome& welcome) {
+  // In milliseconds; deadlines are added to it.
+  constexpr std::uint64_t kMostLeaseMs = 100ull * 366 * 24 * 3600 * 1000;
+  Welcomed welcomed;
+  welcomed.lease_us = static_cast<std::int64_t>(std::min(welcome.lease_ms(), kMostLeaseMs)) * 1000;
+  for (const std::uint64_t id : welcome.dropped_assignments()) welcomed.dropped.emplace_back(id);
+  return welcomed;
+}
+
+// What the message brings, or what is known already.
+absl::StatusOr<std::shared_ptr<const KnownJob>> Payloads::JobOf(v1::Assignment& message) const {
+  const auto known = jobs_.find(JobId(message.job_id()));
+  if (!message.has_spec()) {
+    if (known != jobs_.end()) return known->second.job;
+    return absl::NotFoundError(
+        absl::StrCat("spec: missing, and job ", message.job_id(), " is not known"));
+  }
+  const v1::JobSpec& spec = message.spec();
+  if (!spec.has_command() && !spec.has_function()) {
+    return absl::InvalidArgumentError("spec.work: neither a command nor a function");
+  }
+  if (known != jobs_.end()) {
+    // A job never changes, and what is held of it rests on that.
+    const v1::JobSpec& before = known->second.job->spec;
+    if (spec.work_case() != before.work_case() || spec.has_array() != before.has_array()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("spec: not the one that job ", message.job_id(), " came with before"));
+    }
+  }
+  return Understand(std::move(*message.mutable_spec()));
+}
+
 absl::StatusOr<AssignmentReceived> Payloads::Add(v1::Assignment&& message) {
   if (absl::Status status = CheckRange(message); !status.ok()) return status;
   const AssignmentId id(message.assignment_id());
   const JobId job_id(message.job_id());
-  const auto known = jobs_.find(job_id);
-  std::shared_ptr<const KnownJob> job;
-  if (message.has_spec()) {
-    job = Understand(std::move(*message.mutable_spec()));
-  } else if (known != jobs_.end()) {
-    job = known->second.job;
-  } else {
-    return absl::NotFoundError(
-        absl::StrCat("spec: missing, and job ", job_id.value(), " is not known"));
+  const bool has_spec = message.has_spec();
+  const auto held = assignments_.find(id);
+  if (held != assignments_.end() && held->second.job != job_id) {
+    return absl::InvalidArgumentError(absl::StrCat("job_id: ", job_id.value(), ", but assignment ",
+                                                   id.value(), " is of job ",
+                                                   held->second.job.value()));
   }
-  if (!job->spec.has_command() && !job->spec.has_function()) {
-    return absl::InvalidArgumentError("spec.work: neither a command nor a function");
-  }
+  absl::StatusOr<std::shared_ptr<const KnownJob>> found = JobOf(message);
+  if (!found.ok()) return found.status();
+  const std::shared_ptr<const KnownJob> job = *std::move(found);
   const TaskRange tasks{message.first(), message.count()};
   PackedBytes inputs;
   if (!job->spec.has_array()) {
@@ -75,9 +104,12 @@ absl::StatusOr<AssignmentReceived> Payloads::Add(v1::Assignment&& message) {
     event.charged.push_back({charged.task(), charged.attempts()});
   }
   JobEntry& job_entry = jobs_[job_id];
-  if (job_entry.job == nullptr || message.has_spec()) job_entry.job = job;
+  if (job_entry.job == nullptr || has_spec) job_entry.job = job;
   const auto [entry, is_new] = assignments_.try_emplace(id);
-  if (is_new) ++job_entry.assignments;
+  if (is_new) {
+    entry->second.job = job_id;
+    ++job_entry.assignments;
+  }
   if (!job->spec.has_array()) {
     std::vector<InputChunk>& chunks = entry->second.inputs;
     const auto after = std::find_if(chunks.begin(), chunks.end(), [&](const InputChunk& chunk) {

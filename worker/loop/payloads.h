@@ -40,8 +40,8 @@ class Payloads {
   // an assignment without one, since it thought that something was.
   static constexpr std::size_t kIdleJobs = 64;
 
-  // Takes the spec and the inputs in. InvalidArgument: malformed; NotFound: the job is not known
-  // here.
+  // Takes the spec and the inputs in. InvalidArgument: malformed, or at odds with what came before;
+  // NotFound: the job is not known here.
   absl::StatusOr<AssignmentReceived> Add(v1::Assignment&& message);
   // Nothing of the assignment is held any more.
   void Forget(AssignmentId assignment, JobId job);
@@ -62,6 +62,7 @@ class Payloads {
 
  private:
   struct Entry {
+    JobId job;
     std::vector<InputChunk> inputs;  // by rising ranges
     std::deque<Outcome> unsealed;
   };
@@ -70,11 +71,16 @@ class Payloads {
     std::uint64_t assignments = 0;
   };
 
+  absl::StatusOr<std::shared_ptr<const KnownJob>> JobOf(v1::Assignment& message) const;
+
   absl::btree_map<AssignmentId, Entry> assignments_;
   absl::btree_map<JobId, JobEntry> jobs_;
   std::deque<JobId> idle_jobs_;  // oldest first; some may have come back
   absl::btree_map<std::uint64_t, v1::OutcomeBatch> batches_;
 };
+
+// A welcome as the core takes it; a lease beyond 100 years is one of 100 years.
+Welcomed FromWire(const v1::Welcome& welcome);
 
 // Makes one outcome of two where nothing is lost by it: tasks that adjoin and succeeded alike.
 bool MergeOutcomes(Outcome& into, Outcome& next);

@@ -48,7 +48,11 @@ WorkerEnd WorkerLoop::Run() {
   return *end_;
 }
 
-void WorkerLoop::Drain() { Step(DrainRequested{}); }
+void WorkerLoop::Drain(std::uint64_t deadline_ms) {
+  // So far away that it never comes, rather than an overflow.
+  constexpr std::uint64_t kMostMs = std::uint64_t{1} << 50;
+  Step(DrainRequested{static_cast<std::int64_t>(std::min(deadline_ms, kMostMs)) * 1000});
+}
 
 void WorkerLoop::Stop() { Step(StopRequested{}); }
 
@@ -130,11 +134,7 @@ void WorkerLoop::OnMessage(v1::CoordinatorMessage message) {
   if (message.has_welcome()) {
     welcome_ = true;
     worker_id_ = message.welcome().worker_id();
-    Welcomed welcomed{.lease_us = static_cast<std::int64_t>(message.welcome().lease_ms()) * 1000,
-                      .dropped = {}};
-    for (const std::uint64_t id : message.welcome().dropped_assignments()) {
-      welcomed.dropped.emplace_back(id);
-    }
+    Welcomed welcomed = FromWire(message.welcome());
     if (!welcomed.dropped.empty()) {
       spdlog::warn("{} assignments are not this worker's any more", welcomed.dropped.size());
     }
@@ -152,7 +152,7 @@ void WorkerLoop::OnMessage(v1::CoordinatorMessage message) {
     Step(CancelReceived{AssignmentId(cancel.assignment_id()), cancel.by()});
   }
   if (message.durable_through() > 0) Step(BatchesDurable{message.durable_through()});
-  if (message.drain()) Step(DrainRequested{});
+  if (message.drain()) Drain(message.drain_deadline_ms());
   if (message.stop()) Step(StopRequested{});
   if (message.depart()) Step(DepartReceived{});
 }

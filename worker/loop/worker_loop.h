@@ -60,8 +60,9 @@ class WorkerLoop final : public SessionListener,
   WorkerEnd Run();
 
   // From within the reactor's turn, or before Run().
-  void Drain();  // finish what runs, deliver, leave
-  void Stop();   // kill what runs, hand everything back, leave
+  // Finish what runs, deliver, leave; after the deadline (0: none) as Stop().
+  void Drain(std::uint64_t deadline_ms = 0);
+  void Stop();  // kill what runs, hand everything back, leave
 
   const Core& core() const { return core_; }
 

@@ -1,0 +1,55 @@
+// Deliberate defects, one of which is switched on at a time in a build for tests: they show that
+// the simulator's checkers (tests/sim) can fail. In every other build Planted() is false at compile
+// time and nothing of them is left.
+#pragma once
+
+#include <cstdint>
+
+namespace haul {
+
+enum class PlantedBug : std::uint8_t {
+  kNone,
+  // The coordinator's core.
+  kSubmitAnsweredBeforeCommit,  // a job is acknowledged that is not on the disk
+  kOutcomeConfirmedBeforeCommit,
+  kRepeatedSubmitIsNewJob,
+  kAdoptionForgotten,         // after a restart work is given out at once
+  kEarlierMembershipAdopted,  // what a worker held before it was lost counts again
+  kLossNotAwaited,            // a lost worker's work moves before the loss is on the disk
+  kChargeNotAwaited,          // likewise a failed task, before its charge is
+  kWelcomeBeforeMembership,   // work is sent to a worker whose membership is not on the disk
+  kTailMovedBeforeConfirmed,  // revoked tasks move before their holder confirms
+  kDoneTasksRequeued,
+  kLeaseEndsEarly,
+  kStandstillBlamedOnWorkers,  // the coordinator's own silence counts against leases
+  kSuspectCharged,             // whoever ran in an executor that died is charged for it
+  kRetriesMiscounted,          // one attempt fewer than asked for
+  kDrainingWorkerFed,
+  kMaxRunningIgnored,
+  kCancelledTasksForgotten,  // tasks that come back to a cancelled job have no end
+  // The worker's core.
+  kOwedDroppedOnReconnect,  // what was under way when a connection broke is not said again
+  kRunningNotListed,        // the hello leaves out what runs
+  kStartsPastLease,
+  kRevokedTasksKept,  // what was handed back is started all the same
+  kCapacityIgnored,
+  kHandBackSwallowed,       // tasks are dropped without a word
+  kForgottenBeforeDurable,  // outcomes are forgotten when they are sent
+  // What both use.
+  kIntervalOffByOne,
+  // The shells, as the simulation plays them.
+  kStaleOutcomeAccepted,  // an outcome counts, whatever assignment it comes from
+  kEffectsBeforeCommit,
+  kUploadRefusedBeforeCommit,  // an output is refused for a loss that is not on the disk
+  kEpochNotRaised,
+  kMembershipNotStored,
+};
+
+#ifdef HAUL_PLANT_BUGS
+inline PlantedBug planted_bug = PlantedBug::kNone;
+inline bool Planted(PlantedBug bug) { return planted_bug == bug; }
+#else
+constexpr bool Planted(PlantedBug) { return false; }
+#endif
+
+}  // namespace haul

@@ -1,0 +1,146 @@
+#include "tests/sim/clients.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace haul::sim {
+
+using coordinator::JobSpec;
+
+JobTraits Clients::NewTraits(std::size_t number) {
+  JobTraits traits;
+  JobSpec& spec = traits.spec;
+  spec.name = absl::StrCat(number);
+  spec.request_id = absl::StrCat("request-", number);
+  if (timeline_.Chance(50)) {
+    spec.kind = coordinator::WorkKind::kFunction;
+    spec.function = "f";
+    spec.signature = "u()";
+  }
+  struct Length {
+    std::uint64_t tasks;
+    std::int64_t us;
+  };
+  constexpr Length kLengths[] = {{400, 500}, {80, 10'000}, {40, 100'000}, {12, 500'000}};
+  const Length length = kLengths[timeline_.Below(4)];
+  spec.task_count = 1 + timeline_.Below(length.tasks);
+  traits.min_us = length.us;
+  traits.max_us = length.us * (1 + static_cast<std::int64_t>(timeline_.Below(10)));
+  spec.priority = static_cast<std::int32_t>(timeline_.Below(3));
+  constexpr std::uint32_t kCpus[] = {1000, 1000, 1000, 250, 333, 1500, 2000, 4000};
+  spec.cpus_milli = kCpus[timeline_.Below(8)];
+  if (timeline_.Chance(30)) spec.max_running = 1 + static_cast<std::uint32_t>(timeline_.Below(3));
+  if (timeline_.Chance(40)) spec.max_attempts = 2 + static_cast<std::uint32_t>(timeline_.Below(3));
+  spec.is_volatile = timeline_.Chance(15);
+  traits.fail_percent = timeline_.Chance(30) ? timeline_.Below(60) : 0;
+  traits.large_percent = timeline_.Chance(20) ? timeline_.Below(50) : 0;
+  if (timeline_.Chance(15)) traits.timeout_us = traits.min_us + (traits.max_us - traits.min_us) / 2;
+  if (traits.is_function() && timeline_.Chance(30)) traits.crash_percent = timeline_.Below(30);
+  // "w0" could run anything.
+  if (!traits.is_function() && timeline_.Chance(20)) traits.not_at = "w1";
+  return traits;
+}
+
+void Clients::Add(std::int64_t within_us) {
+  const std::size_t number = submissions_.size();
+  Submission submission{.traits = NewTraits(number), .job = {}};
+  submission.cancel = timeline_.Chance(15);
+  submission.forget = timeline_.Chance(15);
+  submissions_.push_back(std::move(submission));
+  timeline_.After(timeline_.Between(0, within_us), [this, number] { TrySubmit(number); });
+}
+
+const JobTraits* Clients::TraitsOf(JobId job) const {
+  const auto it = submission_of_.find(job);
+  return it == submission_of_.end() ? nullptr : &submissions_[it->second].traits;
+}
+
+bool Clients::AllSaid() const {
+  for (const Submission& submission : submissions_) {
+    if (submission.job.is_none() || (submission.cancel && !submission.cancelled)) return false;
+  }
+  return true;
+}
+
+void Clients::Ask(std::size_t number, Asked::What what) {
+  Submission& submission = submissions_[number];
+  const coordinator::RequestId request = NewRequest();
+  asked_[request] = {what, number};
+  switch (what) {
+    case Asked::What::kSubmit:
+      return wiring_.ask(coordinator::JobSubmitted{request, submission.traits.spec});
+    case Asked::What::kCancel:
+      checkers_.OnCancelAsked(submission.job);
+      return wiring_.ask(coordinator::JobCancelAsked{request, submission.job, "client"});
+    case Asked::What::kForget:
+      return wiring_.ask(coordinator::JobForgetAsked{request, submission.job});
+  }
+}
+
+void Clients::TrySubmit(std::size_t number) {
+  Submission& submission = submissions_[number];
+  if (!submission.job.is_none() && !timeline_.Chance(20)) return TryFollowUps(number);
+  if (wiring_.state() != nullptr) Ask(number, Asked::What::kSubmit);
+  timeline_.After(timeline_.Between(100'000, 2'000'000), [this, number] { TrySubmit(number); });
+}
+
+void Clients::TryFollowUps(std::size_t number) {
+  Submission& submission = submissions_[number];
+  const coordinator::State* state = wiring_.state();
+  const coordinator::Job* job = state != nullptr ? state->FindJob(submission.job) : nullptr;
+  if (state != nullptr && submission.cancel && !submission.cancelled) {
+    Ask(number, Asked::What::kCancel);
+  } else if (job != nullptr && job->is_ended() && submission.forget && !submission.forgotten) {
+    Ask(number, Asked::What::kForget);
+  } else if (submission.forgotten || (job != nullptr && job->is_ended() && !submission.forget)) {
+    return;
+  }
+  timeline_.After(timeline_.Between(100'000, 3'000'000), [this, number] { TryFollowUps(number); });
+}
+
+void Clients::OnAccepted(const coordinator::JobAccepted& record) {
+  submission_of_[record.job] = std::stoul(record.spec.name);
+}
+
+void Clients::OnAnswer(const coordinator::Effect& effect) {
+  coordinator::RequestId request;
+  std::visit(
+      [&request](const auto& what) {
+        if constexpr (requires { what.request; }) request = what.request;
+      },
+      effect.what);
+  const auto it = asked_.find(request);
+  if (it == asked_.end()) return;
+  const Asked asked = it->second;
+  asked_.erase(it);
+  Submission& submission = submissions_.at(asked.submission);
+  if (wiring_.faults() && timeline_.Chance(10)) return;  // its client lost the connection
+  switch (asked.what) {
+    case Asked::What::kSubmit:
+      return OnSubmitAnswered(submission, effect);
+    case Asked::What::kCancel:
+      submission.cancelled = true;
+      return;
+    case Asked::What::kForget:
+      submission.forgotten = std::holds_alternative<coordinator::AnswerJob>(effect.what);
+      return;
+  }
+}
+
+void Clients::OnSubmitAnswered(Submission& submission, const coordinator::Effect& effect) {
+  const JobSpec& spec = submission.traits.spec;
+  const auto* accepted = std::get_if<coordinator::AnswerSubmit>(&effect.what);
+  if (accepted == nullptr) {
+    // A function that nobody serves just now is refused, and submitted again.
+    if (!submission.traits.is_function()) checkers_.Violate("a good submit is refused");
+    return;
+  }
+  checkers_.OnSubmitAnswered(accepted->job, spec.is_volatile);
+  if (!submission.job.is_none() && submission.job != accepted->job && !spec.is_volatile) {
+    checkers_.Violate("a repeated submit is another job");
+  }
+  submission.job = accepted->job;
+}
+
+}  // namespace haul::sim
