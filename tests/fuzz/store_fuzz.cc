@@ -170,6 +170,8 @@ class Database {
   const std::string& directory() const { return directory_; }
 
   void Fill(const StoreInput& input) {
+    // How many commits an earlier input made.
+    std::filesystem::remove(directory_ + "/" + FileName() + "-commits");
     Execute("BEGIN IMMEDIATE");
     for (const Table& table : tables_) Execute("DELETE FROM " + std::string(table.name));
     Execute(
@@ -349,7 +351,8 @@ void Serve(const coordinator::Recovered& recovered) {
 void Run(StoreInput input) {
   static Database database;
   database.Fill(input);
-  auto store = coordinator::SqliteStore::Open(database.directory());
+  // The rows are what is looked at, not the pages.
+  auto store = coordinator::SqliteStore::Open(database.directory(), {.integrity_check_pages = 0});
   if (!store.ok()) return CheckRefusal(store.status());
   const auto recovered = (*store)->Recover();
   absl::Status status = recovered.status();
