@@ -28,6 +28,7 @@ namespace {
 
 constexpr int kMostRows = 40;
 constexpr int kMostPages = 50;
+constexpr std::uint64_t kMostTasks = std::uint64_t{1} << 40;
 constexpr std::uint64_t kMostInputs = 5000;  // read at once
 
 using Value = StoreInput::Value;
@@ -147,9 +148,9 @@ Value UsualIn(int row, const Column& column) {
 class Database {
  public:
   Database() {
-    const char* shared_memory = "/dev/shm";
-    std::string path = std::string(::access(shared_memory, W_OK) == 0 ? shared_memory : "/tmp") +
-                       "/haul-fuzz-store-XXXXXX";
+    const char* temporary = std::getenv("TMPDIR");
+    std::string path =
+        std::string(temporary == nullptr ? "/tmp" : temporary) + "/haul-fuzz-store-XXXXXX";
     HAUL_CHECK(::mkdtemp(path.data()) != nullptr);
     directory_ = path;
     HAUL_CHECK(coordinator::SqliteStore::Open(path).ok());
@@ -313,7 +314,8 @@ void Read(coordinator::StoreReader& reader, const StoreInput::Query& asked) {
   coordinator::OutcomeQuery query = coordinator::ToQuery(job, asked.follow());
   query.byte_limit = 500;
   Follow(reader, query);
-  const TaskRange range{asked.follow().first(), asked.follow().count() % kMostInputs};
+  // As a job of the core's would have them.
+  const TaskRange range{asked.follow().first() % kMostTasks, asked.follow().count() % kMostInputs};
   const auto inputs = reader.ReadInputs(InputSetId(asked.job()), range);
   if (inputs.ok()) {
     HAUL_CHECK(inputs->count() == range.count);
