@@ -24,7 +24,7 @@ namespace {
 // The coordinator takes no more.
 constexpr std::uint64_t kMostOutputBytes = std::uint64_t{1} << 30;
 
-struct StartOptions {
+struct WorkerStartOptions {
   std::string name;
   std::uint32_t processes = 1;
   std::uint32_t threads = 0;
@@ -64,7 +64,7 @@ void RemoveDirectory(const std::string& directory) {
 }
 
 // Of the options that are written with a unit. InvalidArgument names the option.
-absl::Status FillLimits(const StartOptions& options, worker::WorkerOptions* worker) {
+absl::Status FillLimits(const WorkerStartOptions& options, worker::WorkerOptions* worker) {
   const auto deadline_ms = ParseDeadlineMs("--drain-deadline", options.drain_deadline);
   if (!deadline_ms.ok()) return deadline_ms.status();
   worker->drain_deadline_ms = *deadline_ms;
@@ -79,7 +79,7 @@ absl::Status FillLimits(const StartOptions& options, worker::WorkerOptions* work
 }
 
 // Becomes the guardian.
-int StartWorker(const Globals& globals, const StartOptions& options) {
+int StartWorker(const Globals& globals, const WorkerStartOptions& options) {
   const auto access = FindAccess(globals);
   if (!access.ok()) return Fail(access.status());
   // Here, where the user sees it; the worker proper uses them.
@@ -113,7 +113,7 @@ int StartWorker(const Globals& globals, const StartOptions& options) {
   return Fail(kExitTaskFailed, words->front() + ": " + strerror(error));
 }
 
-int RunWorkerProper(const Globals& globals, const StartOptions& options) {
+int RunWorkerProper(const Globals& globals, const WorkerStartOptions& options) {
   const auto access = FindAccess(globals);
   if (!access.ok()) return Fail(access.status());
   const absl::StatusOr<std::string> executor = HelperProgram("haul-executor");
@@ -134,7 +134,7 @@ int RunWorkerProper(const Globals& globals, const StartOptions& options) {
   return status;
 }
 
-int ReportDeath(const Globals& globals, const StartOptions& options) {
+int ReportDeath(const Globals& globals, const WorkerStartOptions& options) {
   RemoveDirectory(options.directory);
   const auto access = FindAccess(globals);
   if (!access.ok()) return Fail(access.status());
@@ -143,7 +143,7 @@ int ReportDeath(const Globals& globals, const StartOptions& options) {
   return reported.ok() ? kExitSuccess : Fail(reported);
 }
 
-void AddWorkerOptions(CLI::App& command, StartOptions& options) {
+void AddWorkerOptions(CLI::App& command, WorkerStartOptions& options) {
   command.add_option("--name", options.name, "A name of its own in the cluster (default HOST-PID)")
       ->check([](const std::string& name) {
         return IsPrintableUtf8(name) ? "" : "has bytes that are no printable UTF-8";
@@ -174,7 +174,7 @@ void AddWorkerOptions(CLI::App& command, StartOptions& options) {
 }  // namespace
 
 void AddWorkerStart(CLI::App& worker, Globals& globals) {
-  const auto options = std::make_shared<StartOptions>();
+  const auto options = std::make_shared<WorkerStartOptions>();
   CLI::App* start = worker.add_subcommand("start", "Work in the foreground until stopped");
   AddWorkerOptions(*start, *options);
   start->callback(
