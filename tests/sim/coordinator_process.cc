@@ -9,7 +9,7 @@
 
 namespace haul::sim {
 
-using namespace coordinator;  // NOLINT: this file is its shell
+using namespace coordinator;  // NOLINT(google-build-using-namespace): its shell
 
 namespace {
 
