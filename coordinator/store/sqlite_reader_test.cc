@@ -71,7 +71,7 @@ TEST_F(SqliteReaderTest, RefusesRunsThatCannotBe) {
 TEST_F(SqliteReaderTest, RefusesWaysToEndThatThereAreNot) {
   ExpectDamaged("UPDATE outcomes SET status=5", "task 0 ended with status 5");
   ExpectDamaged("UPDATE outcomes SET status=4294967297", "status 4294967297");
-  ExpectDamaged("UPDATE outcomes SET cause=11", "task 0 ended with cause 11");
+  ExpectDamaged("UPDATE outcomes SET cause=12", "task 0 ended with cause 12");
 }
 
 TEST_F(SqliteReaderTest, RefusesTextThatTheWireCannotCarry) {

@@ -125,7 +125,7 @@ absl::StatusOr<Outcome> ReadOutcome(const Statement& row, bool with_payload) {
   const absl::StatusOr<OutcomeHead> head = ReadHead(row);
   if (!head.ok()) return head.status();
   const std::int64_t cause = row.Signed(kCauseColumn);
-  if (cause < 0 || cause > static_cast<int>(Cause::kExecutorExit)) {
+  if (cause < 0 || cause > static_cast<int>(Cause::kProcessLimit)) {
     return Damaged(absl::StrCat("task ", head->tasks.first, " ended with cause ", cause));
   }
   Outcome outcome{.tasks = head->tasks,
