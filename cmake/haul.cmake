@@ -208,7 +208,7 @@ function(haul_test target)
     return()
   endif()
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 120)
+    set(arg_TIMEOUT 300)
   endif()
   math(EXPR timeout_seconds "${arg_TIMEOUT} * ${HAUL_TEST_TIMEOUT_FACTOR}")
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY "${PROJECT_SOURCE_DIR}"

@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/data_directory.h"
 
 namespace haul {
 namespace {
@@ -59,8 +60,10 @@ absl::StatusOr<std::string> LoadOrMakeToken(const std::string& data_dir) {
   if (errno != ENOENT) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
   absl::StatusOr<std::string> token = RandomToken();
   if (!token.ok()) return token.status();
-  if (absl::Status status = WriteFileAtomically(path, *token + "\n", 0600); !status.ok())
-    return status;
+  absl::Status made = WriteFileAtomically(path, *token + "\n", 0600);
+  // Workers on other machines get a copy: a power cut must not make another.
+  if (made.ok()) made = coordinator::SyncDirectory(data_dir);
+  if (!made.ok()) return made;
   return token;
 }
 

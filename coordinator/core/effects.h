@@ -97,4 +97,17 @@ struct Effect {
   RecordSequence rests_on = 0;
 };
 
+// The session that an effect speaks to; none for answers and notifications.
+inline SessionId SessionOf(const Effect& effect) {
+  return std::visit(
+      [](const auto& what) -> SessionId {
+        if constexpr (requires { what.session; }) {
+          return what.session;
+        } else {
+          return {};
+        }
+      },
+      effect.what);
+}
+
 }  // namespace haul::coordinator

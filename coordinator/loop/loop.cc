@@ -93,7 +93,7 @@ absl::Status Loop::Turn() {
                                      "promised: ",
                                      status.message()));
   }
-  return memory_failure_;
+  return failure_;
 }
 
 namespace {
@@ -146,8 +146,7 @@ void Loop::Take(StepResult result, Payload* payload) {
   }
   if (!memory_writes_.empty()) {
     // Memory does not fail half-way: what is too much was refused before the core heard of it.
-    if (absl::Status status = memory_.Commit(memory_writes_); !status.ok())
-      memory_failure_ = status;
+    if (absl::Status status = memory_.Commit(memory_writes_); !status.ok()) failure_ = status;
     memory_writes_.clear();
   }
   for (Effect& effect : result.effects) Queue(std::move(effect));
@@ -239,23 +238,6 @@ void Loop::Release() {
 
 // ---- effects ----
 
-namespace {
-
-// The session that an effect speaks to; none for answers and notifications.
-SessionId SessionOf(const Effect& effect) {
-  return std::visit(
-      [](const auto& what) -> SessionId {
-        if constexpr (requires { what.session; }) {
-          return what.session;
-        } else {
-          return {};
-        }
-      },
-      effect.what);
-}
-
-}  // namespace
-
 void Loop::Queue(Effect effect) {
   if (const SessionId session = SessionOf(effect); !session.is_none()) {
     return AddToSession(session, std::move(effect));
@@ -320,7 +302,12 @@ void Loop::FetchInputs(SessionQueue& queue, SessionQueue::Item& item) {
                             number = item.number]() -> SideThread::Continuation {
         return [this, session, number, inputs = reader_->ReadInputs(set, tasks)]() mutable {
           // Inputs that were acknowledged and cannot be read mean a broken database.
-          HAUL_CHECK(inputs.ok());
+          if (!inputs.ok()) {
+            failure_ = absl::Status(
+                inputs.status().code(),
+                absl::StrCat("cannot read the inputs of a job: ", inputs.status().message()));
+            return;
+          }
           const auto it = sessions_.find(session);
           if (it == sessions_.end()) return;
           for (SessionQueue::Item& waiting : it->second.items) {
@@ -417,7 +404,7 @@ absl::Status Loop::StageInputs(InputSetId set, bool is_volatile, TaskIndex first
 void Loop::DropInputs(InputSetId set, bool is_volatile) {
   if (is_volatile) {
     const absl::Status dropped = memory_.Commit({::haul::coordinator::DropInputs{set}});
-    if (!dropped.ok()) memory_failure_ = dropped;
+    if (!dropped.ok()) failure_ = dropped;
     return;
   }
   input_cache_.Drop(set);

@@ -154,7 +154,7 @@ class Loop {
   std::function<void(JobId)> on_forgotten_;
   absl::flat_hash_map<WorkerId, WorkerJoined> workers_once_known_;
   InputCache input_cache_;
-  absl::Status memory_failure_;
+  absl::Status failure_;  // of what must not fail; ends the loop
 
   std::uint64_t last_request_ = 0;
   std::uint64_t last_session_ = 0;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -51,6 +52,26 @@ class FakePoller final : public Poller {
 
 // A durable store whose commits wait for the test, or fail.
 class GatedStore final : public Store {
+  class Reader final : public StoreReader {
+   public:
+    Reader(std::unique_ptr<StoreReader> reader, const std::atomic<bool>& inputs_are_damaged)
+        : reader_(std::move(reader)), inputs_are_damaged_(inputs_are_damaged) {}
+    absl::StatusOr<PackedBytes> ReadInputs(InputSetId set, TaskRange range) override {
+      if (inputs_are_damaged_) return absl::DataLossError("haul.db is damaged");
+      return reader_->ReadInputs(set, range);
+    }
+    absl::StatusOr<OutcomePage> ReadOutcomes(const OutcomeQuery& query) override {
+      return reader_->ReadOutcomes(query);
+    }
+    absl::StatusOr<std::string> ReadTemplate(JobId job) override {
+      return reader_->ReadTemplate(job);
+    }
+
+   private:
+    const std::unique_ptr<StoreReader> reader_;
+    const std::atomic<bool>& inputs_are_damaged_;
+  };
+
  public:
   absl::StatusOr<Recovered> Recover() override { return store_.Recover(); }
   absl::Status Commit(const std::vector<Write>& writes) override {
@@ -59,7 +80,12 @@ class GatedStore final : public Store {
     if (!failure_.ok()) return failure_;
     return store_.Commit(writes);
   }
-  absl::StatusOr<std::unique_ptr<StoreReader>> NewReader() override { return store_.NewReader(); }
+  absl::StatusOr<std::unique_ptr<StoreReader>> NewReader() override {
+    auto reader = store_.NewReader();
+    if (!reader.ok()) return reader;
+    return std::make_unique<Reader>(*std::move(reader), inputs_are_damaged_);
+  }
+  void DamageInputs() { inputs_are_damaged_ = true; }
 
   void Set(bool open, absl::Status failure = absl::OkStatus()) {
     const std::lock_guard lock(mutex_);
@@ -74,6 +100,7 @@ class GatedStore final : public Store {
   std::condition_variable changed_;
   bool open_ = true;
   absl::Status failure_;
+  std::atomic<bool> inputs_are_damaged_ = false;
 };
 
 struct RecordingPort final : public SessionPort {
@@ -157,6 +184,18 @@ class LoopTest : public testing::Test {
       return true;
     });
     return place;
+  }
+  std::shared_ptr<std::optional<Answer>> SubmitWithInputs() {
+    JobSpec spec = Commands(2);
+    spec.input_set = OnLoop([&] {
+      const InputSetId set = loop_->NewInputSet();
+      PackedBytes values;
+      values.Append("one");
+      values.Append("two");
+      EXPECT_TRUE(loop_->StageInputs(set, false, 0, values).ok());
+      return set;
+    });
+    return Submit(spec);
   }
   JobId AcceptedJob(const std::shared_ptr<std::optional<Answer>>& place) {
     Await([&] { return place->has_value(); });
@@ -279,24 +318,27 @@ TEST_F(LoopTest, AResultThatDoesNotFitInMemoryFailsItsTaskAndSaysSo) {
 TEST_F(LoopTest, InputsComeFromTheStoreWhenTheCacheHasLostThem) {
   End();
   Start({.input_cache_bytes = 0});
-  const JobId job = AcceptedJob([&] {
-    JobSpec spec = Commands(2);
-    spec.input_set = OnLoop([&] {
-      const InputSetId set = loop_->NewInputSet();
-      PackedBytes values;
-      values.Append("one");
-      values.Append("two");
-      EXPECT_TRUE(loop_->StageInputs(set, false, 0, values).ok());
-      return set;
-    });
-    return Submit(spec);
-  }());
+  const JobId job = AcceptedJob(SubmitWithInputs());
   RecordingPort port;
   Connect(port);
   Await([&] { return port.assignments.size() == 1; });
   EXPECT_EQ(port.assignments[0].job, job);
   ASSERT_EQ(port.inputs[0].count(), 2u);
   EXPECT_EQ(port.inputs[0][1], "two");
+}
+
+TEST_F(LoopTest, InputsThatCannotBeReadEndTheLoopAndAreNotSent) {
+  End();
+  Start({.input_cache_bytes = 0});
+  AcceptedJob(SubmitWithInputs());
+  store_.DamageInputs();
+  RecordingPort port;
+  Connect(port);
+  thread_.join();
+  EXPECT_EQ(result_.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(result_.message(), "cannot read the inputs of a job: haul.db is damaged");
+  EXPECT_TRUE(port.assignments.empty());
+  loop_.reset();
 }
 
 TEST_F(LoopTest, AFailedCommitEndsTheLoopAndAnswersNothing) {

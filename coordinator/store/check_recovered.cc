@@ -45,7 +45,7 @@ class Checker {
   };
 
   static absl::Status Damaged(absl::string_view what) {
-    return absl::DataLossError(absl::StrCat("the database is damaged: ", what));
+    return absl::DataLossError(absl::StrCat("haul.db is damaged: ", what));
   }
   static absl::Status Number(absl::string_view column, std::uint64_t value, std::uint64_t most) {
     return Damaged(absl::StrCat(column, ": ", value, ", must be 1 to ", most));

@@ -18,19 +18,36 @@ namespace {
 
 constexpr char kLockName[] = "lock";
 
-absl::Status MakeDirectory(const std::string& path) {
-  const std::filesystem::path parent =
-      std::filesystem::absolute(std::filesystem::path(path) / "..").lexically_normal();
-  std::error_code error;
-  std::filesystem::create_directories(parent, error);
-  if (error) return ErrnoStatus(error.value(), "cannot make the directory", parent.string());
-  // Inputs and outputs of tasks are nobody else's business.
-  if (::mkdir(path.c_str(), 0700) == 0) return SyncDirectory(parent.string());
-  if (errno != EEXIST) return ErrnoStatus(errno, "cannot make the data directory", path);
-  if (!std::filesystem::is_directory(path, error)) {
-    return ErrnoStatus(ENOTDIR, "cannot use as data directory", path);
+// A directory whose name is not durable takes all that is in it along.
+absl::Status SyncAncestors(const std::filesystem::path& path) {
+  for (std::filesystem::path at = path; at.has_relative_path();) {
+    at = at.parent_path();
+    absl::Status synced = SyncDirectory(at.string());
+    // What may only be passed through was made by somebody else, long ago.
+    if (!synced.ok() && ::access(at.c_str(), R_OK) == 0) return synced;
   }
   return absl::OkStatus();
+}
+
+absl::Status MakeDirectory(const std::string& path) {
+  std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();
+  std::error_code error;
+  std::filesystem::create_directories(whole.parent_path(), error);
+  if (error) {
+    return ErrnoStatus(error.value(), "cannot make the directory", whole.parent_path().string());
+  }
+  // Inputs and outputs of tasks are nobody else's business.
+  if (::mkdir(path.c_str(), 0700) != 0) {
+    if (errno != EEXIST) return ErrnoStatus(errno, "cannot make the data directory", path);
+    if (!std::filesystem::is_directory(path, error)) {
+      return ErrnoStatus(ENOTDIR, "cannot use as data directory", path);
+    }
+  }
+  // Not only what was made just now: whoever made it may have been killed before it was synced.
+  const bool used_before =
+      std::filesystem::exists(absl::StrCat(path, "/", kLockName), error) && !error;
+  return used_before ? absl::OkStatus() : SyncAncestors(whole);
 }
 
 // What the holder wrote of itself; empty if that cannot be read.
@@ -48,6 +65,12 @@ absl::Status ErrnoStatus(int error, const char* what, const std::string& path) {
   // A directory's permissions, and not what its user may ask of the coordinator.
   return absl::IsPermissionDenied(status) ? absl::FailedPreconditionError(status.message())
                                           : status;
+}
+
+absl::Status WithAdvice(const absl::Status& status, const std::string& data_dir) {
+  if (!absl::IsDataLoss(status)) return status;
+  return absl::DataLossError(absl::StrCat(status.message(), "; put a backup of ", data_dir,
+                                          " in its place, or move it away to start without jobs"));
 }
 
 absl::Status SyncDirectory(const std::string& path) {

@@ -12,6 +12,9 @@
 
 namespace haul::coordinator {
 
+// Where large outputs are.
+inline constexpr char kOutputsName[] = "outputs";
+
 class DataDirectory {
  public:
   // FAILED_PRECONDITION, naming the directory and the holder's pid, where another process holds it.
@@ -34,5 +37,8 @@ absl::Status SyncDirectory(const std::string& path);
 
 // A status that says what was tried, on what, and what errno says of it.
 absl::Status ErrnoStatus(int error, const char* what, const std::string& path);
+
+// DATA_LOSS with what can be done about it; any other status as it is.
+absl::Status WithAdvice(const absl::Status& status, const std::string& data_dir);
 
 }  // namespace haul::coordinator

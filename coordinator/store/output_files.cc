@@ -23,7 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kDirectoryName[] = "outputs";
 constexpr char kTemporarySuffix[] = ".part";
 
 const char* Suffix(OutputStream stream) {
@@ -98,12 +97,12 @@ absl::StatusOr<OutputName> OutputName::Parse(std::string_view reference) {
 
 absl::StatusOr<std::unique_ptr<OutputFiles>> OutputFiles::Open(const std::string& data_dir,
                                                                std::uint64_t file_limit_bytes) {
-  const std::string root = absl::StrCat(data_dir, "/", kDirectoryName);
-  if (::mkdir(root.c_str(), 0700) == 0) {
-    if (absl::Status synced = SyncDirectory(data_dir); !synced.ok()) return synced;
-  } else if (errno != EEXIST) {
+  const std::string root = absl::StrCat(data_dir, "/", kOutputsName);
+  if (::mkdir(root.c_str(), 0700) != 0 && errno != EEXIST) {
     return ErrnoStatus(errno, "cannot make the directory", root);
   }
+  // Also where it was there: who made it may have been killed before this.
+  if (absl::Status synced = SyncDirectory(data_dir); !synced.ok()) return synced;
   return std::unique_ptr<OutputFiles>(new OutputFiles(root, file_limit_bytes));
 }
 
@@ -111,8 +110,14 @@ std::string OutputFiles::JobPath(JobId job) const { return absl::StrCat(root_, "
 
 absl::Status OutputFiles::MakeJobDirectory(JobId job) {
   const std::string path = JobPath(job);
-  if (::mkdir(path.c_str(), 0700) == 0) return SyncDirectory(root_);
-  return errno == EEXIST ? absl::OkStatus() : ErrnoStatus(errno, "cannot make the directory", path);
+  const bool made = ::mkdir(path.c_str(), 0700) == 0;
+  if (!made && errno != EEXIST) return ErrnoStatus(errno, "cannot make the directory", path);
+  // That it is there does not make its name durable: who made it may have failed or been killed
+  // before it was synced.
+  if (!made && job == durable_job_) return absl::OkStatus();
+  absl::Status synced = SyncDirectory(root_);
+  durable_job_ = synced.ok() ? job : JobId();
+  return synced;
 }
 
 absl::StatusOr<std::unique_ptr<OutputFiles::Writer>> OutputFiles::NewWriter(

@@ -101,6 +101,7 @@ class OutputFiles {
   const std::string root_;
   const std::uint64_t file_limit_bytes_;
   std::uint64_t last_temporary_ = 0;
+  JobId durable_job_;  // whose directory was synced last, so that most uploads need not
 };
 
 // Whether the recorded outcome of that task refers to that output.

@@ -165,6 +165,10 @@ absl::Status Connection::Execute(const char* sql) {
   return code == SQLITE_OK ? absl::OkStatus() : ErrorOf(handle(), code);
 }
 
+void Connection::KeepLogOnClose(bool keep) {
+  sqlite3_db_config(handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep ? 1 : 0, nullptr);
+}
+
 absl::StatusOr<Statement> Connection::Prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v3(handle(), sql.data(), static_cast<int>(sql.size()),

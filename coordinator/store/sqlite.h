@@ -113,6 +113,9 @@ class Connection {
   // The first column of the first row.
   absl::StatusOr<std::int64_t> ReadInteger(std::string_view sql);
   absl::StatusOr<std::string> ReadText(std::string_view sql);
+  // Whether the last connection leaves the log beside the database when it closes, instead of
+  // moving it in.
+  void KeepLogOnClose(bool keep);
   sqlite3* handle() const { return handle_.get(); }
 
  private:

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/row_check.h"
 #include "coordinator/store/sqlite_rows.h"
 #include "coordinator/store/sqlite_schema.h"
 #include "coordinator/store/write_checks.h"
@@ -22,11 +23,12 @@ constexpr std::uint64_t kNarrow = 10'000;
 constexpr char kInputsStart[] =
     "SELECT first FROM inputs WHERE set_id=? AND first<=? ORDER BY first DESC LIMIT 1";
 constexpr char kInputs[] =
-    "SELECT first,count,uniform_size,end_offsets,data FROM inputs WHERE set_id=? AND first>=? "
+    "SELECT first,count,uniform_size,end_offsets,data,row_check,rowid FROM inputs WHERE set_id=? "
+    "AND first>=? "
     "ORDER BY first";
 constexpr char kRunStart[] =
     "SELECT first,count FROM outcomes WHERE job=? AND first<=? ORDER BY first DESC LIMIT 1";
-constexpr char kTemplate[] = "SELECT template FROM jobs WHERE id=?";
+constexpr char kTemplate[] = "SELECT template,row_check FROM jobs WHERE id=?";
 
 // The indices are named, so that no statistics and no later version ever reads a table instead.
 constexpr char kCompleted[] =
@@ -57,9 +59,10 @@ bool Wanted(const OutcomeQuery& query, const OutcomeHead& head) {
 }
 
 // Adds the current row, unless the page is full: false, and then the page is not complete.
-absl::StatusOr<bool> AddRow(const OutcomeQuery& query, const Statement& row, std::size_t& bytes,
-                            OutcomePage& page) {
-  absl::StatusOr<Outcome> outcome = ReadOutcome(row, query.with_payload);
+absl::StatusOr<bool> AddRow(const OutcomeQuery& query, const Statement& row, bool must_have_check,
+                            std::size_t& bytes, OutcomePage& page) {
+  absl::StatusOr<Outcome> outcome =
+      ReadOutcome(query.job, row, query.with_payload, must_have_check);
   if (!outcome.ok()) return outcome.status();
   const std::size_t more = ByteCount(*outcome);
   if (!page.entries.empty() && bytes + more > query.byte_limit) {
@@ -82,6 +85,9 @@ absl::StatusOr<std::unique_ptr<StoreReader>> SqliteReader::Open(const std::strin
 }
 
 absl::Status SqliteReader::Prepare() {
+  const auto checked = database_.ReadInteger("SELECT value FROM meta WHERE name='rows_checked'");
+  if (!checked.ok()) return checked.status();
+  must_have_check_ = *checked != 0;
   std::vector<std::pair<Statement*, std::string>> wanted = {{&inputs_start_, kInputsStart},
                                                             {&inputs_, kInputs},
                                                             {&run_start_, kRunStart},
@@ -115,6 +121,11 @@ absl::StatusOr<PackedBytes> SqliteReader::ReadInputs(InputSetId set, TaskRange r
   while (next < EndOf(range) && inputs_.Next()) {
     const TaskRange row{inputs_.Unsigned(0), inputs_.Unsigned(1)};
     if (row.first > next || row.end() <= next) break;
+    absl::Status checked = CheckRow(inputs_, 5,
+                                    CheckOfInputs(set, row.first, row.count, inputs_.Unsigned32(2),
+                                                  inputs_.Bytes(3), inputs_.Bytes(4)),
+                                    "inputs", inputs_.Unsigned(6), must_have_check_);
+    if (!checked.ok()) return checked;
     absl::StatusOr<PackedBytes> chunk =
         DecodePacked(row.count, inputs_.Unsigned32(2), inputs_.Bytes(3), inputs_.Bytes(4));
     if (!chunk.ok()) return chunk.status();
@@ -158,7 +169,7 @@ absl::StatusOr<OutcomePage> SqliteReader::ReadCompleted(const OutcomeQuery& quer
     const absl::StatusOr<OutcomeHead> head = ReadHead(*rows);
     if (!head.ok()) return head.status();
     if (Wanted(query, *head)) {
-      const absl::StatusOr<bool> added = AddRow(query, *rows, bytes, page);
+      const absl::StatusOr<bool> added = AddRow(query, *rows, must_have_check_, bytes, page);
       if (!added.ok()) return added.status();
       if (!*added) break;
     }
@@ -184,7 +195,7 @@ absl::StatusOr<OutcomePage> SqliteReader::ReadInOrder(const OutcomeQuery& query)
     const TaskRange tasks = head->tasks;
     if (tasks.first > next) break;  // a gap: what stands there has not ended
     if (Wanted(query, *head)) {
-      const absl::StatusOr<bool> added = AddRow(query, rows, bytes, page);
+      const absl::StatusOr<bool> added = AddRow(query, rows, must_have_check_, bytes, page);
       if (!added.ok()) return added.status();
       if (!*added) break;
     }
@@ -211,7 +222,12 @@ absl::StatusOr<TaskIndex> SqliteReader::StartOfRun(JobId job, TaskIndex task) {
 absl::StatusOr<std::string> SqliteReader::ReadTemplate(JobId job) {
   template_.Bind(job.value());
   const ScopedReset reset(template_);
-  if (template_.Next()) return template_.Text(0);
+  if (template_.Next()) {
+    const bool as_written = template_.IsNull(1) || SplitCheck::Unpack(template_.Signed(1)).rest ==
+                                                       CheckOfTemplate(job, template_.Bytes(0));
+    if (!as_written) return DamagedRow("jobs", job.value(), "has not the template it had");
+    return template_.Text(0);
+  }
   if (!template_.status().ok()) return template_.status();
   return absl::NotFoundError(absl::StrCat("no job ", job.value()));
 }

@@ -37,6 +37,7 @@ class SqliteReader final : public StoreReader {
   // The first task of the run that holds `task`, or the task itself where it has no outcome.
   absl::StatusOr<TaskIndex> StartOfRun(JobId job, TaskIndex task);
 
+  bool must_have_check_ = false;  // no rows are from before there were checks
   sqlite::Connection database_;
   sqlite::Statement inputs_start_, inputs_, run_start_, template_;
   OutcomeStatements plain_, with_payload_;

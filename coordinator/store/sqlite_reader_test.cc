@@ -71,7 +71,7 @@ TEST_F(SqliteReaderTest, RefusesRunsThatCannotBe) {
 TEST_F(SqliteReaderTest, RefusesWaysToEndThatThereAreNot) {
   ExpectDamaged("UPDATE outcomes SET status=5", "task 0 ended with status 5");
   ExpectDamaged("UPDATE outcomes SET status=4294967297", "status 4294967297");
-  ExpectDamaged("UPDATE outcomes SET cause=12", "task 0 ended with cause 12");
+  ExpectDamaged("UPDATE outcomes SET cause=200", "task 0 ended with cause 200");
 }
 
 TEST_F(SqliteReaderTest, RefusesTextThatTheWireCannotCarry) {
@@ -85,10 +85,11 @@ TEST_F(SqliteReaderTest, RefusesResultsThatAreNotThere) {
 
 // Looking for the next set after it would never end.
 TEST_F(SqliteReaderTest, AStartRefusesInputsOfNoSet) {
-  ASSERT_TRUE(Read("DROP TABLE inputs;"
-                   "CREATE TABLE inputs(set_id,first,count,uniform_size,end_offsets,data);"
-                   "INSERT INTO inputs VALUES('x',0,1,1,NULL,x'61');")
-                  .ok());
+  ASSERT_TRUE(
+      Read("DROP TABLE inputs;"
+           "CREATE TABLE inputs(set_id,first,count,uniform_size,end_offsets,data,row_check);"
+           "INSERT INTO inputs VALUES('x',0,1,1,NULL,x'61',NULL);")
+          .ok());
   auto store = SqliteStore::Open(directory_);
   ASSERT_TRUE(store.ok()) << store.status();
   const absl::StatusOr<Recovered> recovered = (*store)->Recover();

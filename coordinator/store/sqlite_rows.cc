@@ -11,6 +11,7 @@
 #include "common/absl_view.h"
 #include "common/check.h"
 #include "common/utf8.h"
+#include "coordinator/store/row_check.h"
 
 namespace haul::coordinator {
 namespace {
@@ -47,6 +48,7 @@ enum Column : int {
   kErrorFile,
   kErrorBytes,
   kMessage,
+  kRowCheck,
   kResultSize,
   kResultEnds,
   kResults,
@@ -54,7 +56,7 @@ enum Column : int {
 };
 
 absl::Status Damaged(absl::string_view what) {
-  return absl::DataLossError(absl::StrCat("the database is damaged: ", what));
+  return absl::DataLossError(absl::StrCat("haul.db is damaged: ", what));
 }
 
 std::optional<Blob> BlobOrNull(std::string_view bytes) {
@@ -86,6 +88,9 @@ absl::StatusOr<PackedBytes> DecodePacked(std::uint64_t count, std::uint32_t unif
 
 void BindOutcome(Statement& insert, JobId job, const Outcome& outcome) {
   const PackedBytes& results = outcome.results;
+  const SplitCheck check{CheckOfHead(job, outcome.tasks, outcome.status, outcome.cause,
+                                     outcome.worker, outcome.finished_unix_us),
+                         CheckOfRest(outcome)};
   insert.Bind(
       job.value(), outcome.tasks.first, outcome.tasks.count, static_cast<int>(outcome.status),
       NullIf(static_cast<int>(outcome.cause), static_cast<int>(Cause::kNone)),
@@ -96,7 +101,7 @@ void BindOutcome(Statement& insert, JobId job, const Outcome& outcome) {
       NullIf(outcome.user_cpu_us, 0), NullIf(outcome.system_cpu_us, 0),
       NullIf(outcome.peak_memory_bytes, 0), NullIfEmpty(outcome.output_file),
       NullIf(outcome.output_bytes, 0), NullIfEmpty(outcome.error_file),
-      NullIf(outcome.error_bytes, 0), NullIfEmpty(outcome.message),
+      NullIf(outcome.error_bytes, 0), NullIfEmpty(outcome.message), check.packed(),
       NullIf(results.uniform_size(), 0), BlobOrNull(EncodeOffsets(results)),
       BlobOrNull(results.data()), BlobOrNull(outcome.error_output));
 }
@@ -121,11 +126,26 @@ absl::StatusOr<OutcomeHead> ReadHead(const Statement& row) {
   return OutcomeHead{tasks, static_cast<TaskStatus>(status)};
 }
 
-absl::StatusOr<Outcome> ReadOutcome(const Statement& row, bool with_payload) {
+absl::Status DamagedRow(std::string_view table, std::uint64_t id, std::string_view what) {
+  return absl::DataLossError(
+      absl::StrCat("haul.db is damaged: row ", id, " of ", AbslView(table), " ", AbslView(what)));
+}
+
+absl::Status CheckRow(const Statement& row, int column, std::uint32_t check, std::string_view table,
+                      std::uint64_t id, bool must_have_check) {
+  if (row.IsNull(column) && !must_have_check) return absl::OkStatus();
+  if (!row.IsNull(column) && SplitCheck::Unpack(row.Signed(column)).head == check) {
+    return absl::OkStatus();
+  }
+  return DamagedRow(table, id, "is not what was written");
+}
+
+absl::StatusOr<Outcome> ReadOutcome(JobId job, const Statement& row, bool with_payload,
+                                    bool must_have_check) {
   const absl::StatusOr<OutcomeHead> head = ReadHead(row);
   if (!head.ok()) return head.status();
   const std::int64_t cause = row.Signed(kCauseColumn);
-  if (cause < 0 || cause > static_cast<int>(Cause::kProcessLimit)) {
+  if (cause < 0 || CauseName(static_cast<Cause>(cause)) == "unknown" || cause > 255) {
     return Damaged(absl::StrCat("task ", head->tasks.first, " ended with cause ", cause));
   }
   Outcome outcome{.tasks = head->tasks,
@@ -150,6 +170,11 @@ absl::StatusOr<Outcome> ReadOutcome(const Statement& row, bool with_payload) {
                   .assignment = AssignmentId(row.Unsigned(kAssignment)),
                   .worker = WorkerId(row.Unsigned(kWorker)),
                   .culprit = row.Signed(kCulprit) != 0};
+  absl::Status checked = CheckRow(row, kRowCheck,
+                                  CheckOfHead(job, outcome.tasks, outcome.status, outcome.cause,
+                                              outcome.worker, outcome.finished_unix_us),
+                                  "outcomes", row.Unsigned(kSequence), must_have_check);
+  if (!checked.ok()) return checked;
   // Text on the wire, where a message with other bytes could not even be read.
   if (!IsUtf8(outcome.output_file) || !IsUtf8(outcome.error_file)) {
     return Damaged(
@@ -163,6 +188,10 @@ absl::StatusOr<Outcome> ReadOutcome(const Statement& row, bool with_payload) {
                      row.Bytes(kResults));
     if (!results.ok()) return results.status();
     outcome.results = *std::move(results);
+  }
+  if (!row.IsNull(kRowCheck) &&
+      SplitCheck::Unpack(row.Signed(kRowCheck)).rest != CheckOfRest(outcome)) {
+    return DamagedRow("outcomes", row.Unsigned(kSequence), "is not what was written");
   }
   return outcome;
 }
@@ -199,7 +228,7 @@ absl::StatusOr<WorkKind> WorkKindFrom(std::string_view name) {
     if (name == WorkKindName(kind)) return kind;
   }
   return absl::DataLossError(
-      absl::StrCat("the database has a job of unknown kind '", AbslView(name), "'"));
+      absl::StrCat("haul.db is damaged: a job is of unknown kind '", AbslView(name), "'"));
 }
 
 absl::StatusOr<JobState> JobStateFrom(std::string_view name) {
@@ -207,7 +236,7 @@ absl::StatusOr<JobState> JobStateFrom(std::string_view name) {
     if (name == JobStateName(state)) return state;
   }
   return absl::DataLossError(
-      absl::StrCat("the database has a job in unknown state '", AbslView(name), "'"));
+      absl::StrCat("haul.db is damaged: a job is in unknown state '", AbslView(name), "'"));
 }
 
 }  // namespace haul::coordinator

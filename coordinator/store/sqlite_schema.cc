@@ -1,11 +1,19 @@
 #include "coordinator/store/sqlite_schema.h"
 
 #include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "coordinator/store/commit_note.h"
 #include "coordinator/store/data_directory.h"
 
 namespace haul::coordinator {
@@ -16,7 +24,8 @@ using sqlite::Connection;
 // SQLite keeps these texts, comments included: a person sees them with .schema.
 constexpr char kTables[] = R"sql(
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-INSERT INTO meta VALUES ('epoch', 0), ('last_job', 0), ('last_worker', 0), ('last_input_set', 0);
+INSERT INTO meta VALUES ('epoch', 0), ('last_job', 0), ('last_worker', 0), ('last_input_set', 0),
+  ('jobs', 0), ('commits', 0), ('rows_checked', 1), ('check', 0);
 
 CREATE TABLE jobs (
   id INTEGER PRIMARY KEY,
@@ -43,7 +52,10 @@ CREATE TABLE jobs (
   cancelled INTEGER,
   lost INTEGER,
   description TEXT NOT NULL,
-  template BLOB NOT NULL
+  template BLOB NOT NULL,
+  row_check INTEGER,                     -- over the values of the row, as in other tables
+  cancel_check INTEGER,
+  end_check INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX jobs_request ON jobs(owner, request_id) WHERE request_id IS NOT NULL;
 
@@ -54,7 +66,8 @@ CREATE TABLE inputs (
   count INTEGER NOT NULL,
   uniform_size INTEGER NOT NULL,         -- of each value, while end_offsets is NULL
   end_offsets BLOB,                      -- where each value ends in data, 32 bits little-endian
-  data BLOB NOT NULL
+  data BLOB NOT NULL,
+  row_check INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX inputs_by_index ON inputs(set_id, first);
 
@@ -83,6 +96,7 @@ CREATE TABLE outcomes (
   error_file TEXT,
   error_bytes INTEGER,
   message TEXT,
+  row_check INTEGER,
   result_size INTEGER,                   -- of each result, while result_ends is NULL
   result_ends BLOB,                      -- where each result ends, 32 bits little-endian
   results BLOB,
@@ -100,7 +114,9 @@ CREATE TABLE attempts (
   task INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
   crashes INTEGER NOT NULL,
-  run_alone INTEGER NOT NULL
+  run_alone INTEGER NOT NULL,
+  assignment INTEGER,                    -- of the last start that was charged
+  row_check INTEGER
 ) STRICT;
 CREATE INDEX attempts_by_job ON attempts(job);
 
@@ -112,7 +128,8 @@ CREATE TABLE workers (
   joined_unix_us INTEGER NOT NULL,
   joined_after INTEGER NOT NULL,
   left_unix_us INTEGER,
-  left_reason TEXT
+  left_reason TEXT,
+  row_check INTEGER
 ) STRICT;
 )sql";
 
@@ -150,12 +167,65 @@ CROSS JOIN json_each(
 LEFT JOIN workers AS w ON w.id = o.worker;
 )sql";
 
+// Version 1 counted no commits, checked no rows, forgot whose start was charged, and its view knew
+// fewer causes. Rows from before stay unchecked.
+constexpr char kToVersion2[] =
+    "INSERT INTO meta VALUES ('commits', 0), ('rows_checked', 0), ('check', 0),"
+    "('jobs', (SELECT count(*) FROM jobs));"
+    "ALTER TABLE jobs ADD COLUMN row_check INTEGER;"
+    "ALTER TABLE jobs ADD COLUMN cancel_check INTEGER;"
+    "ALTER TABLE jobs ADD COLUMN end_check INTEGER;"
+    "ALTER TABLE inputs ADD COLUMN row_check INTEGER;"
+    "ALTER TABLE outcomes ADD COLUMN row_check INTEGER;"
+    "ALTER TABLE workers ADD COLUMN row_check INTEGER;"
+    "ALTER TABLE attempts ADD COLUMN assignment INTEGER;"
+    "ALTER TABLE attempts ADD COLUMN row_check INTEGER;"
+    "DROP VIEW tasks;";
+
 // Only its owner may read the database; its companions take their mode from it.
 absl::Status MakeFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return ErrnoStatus(errno, "cannot open", path);
   ::close(fd);
-  return absl::OkStatus();
+  // The name of its log must never be more durable than its own.
+  return SyncDirectory(path.substr(0, path.rfind('/')));
+}
+
+std::uint64_t SizeOf(const std::string& path) {
+  struct stat found {};
+  return ::stat(path.c_str(), &found) == 0 ? static_cast<std::uint64_t>(found.st_size) : 0;
+}
+
+// A directory below outputs/ that is named by the number of a job; empty if there is none.
+std::string SomeOutputs(const std::string& data_dir) {
+  const std::string outputs = absl::StrCat(data_dir, "/", kOutputsName);
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(outputs, error), end; !error && it != end;
+       it.increment(error)) {
+    std::uint64_t job = 0;
+    if (absl::SimpleAtoi(it->path().filename().string(), &job)) return it->path().string();
+  }
+  return {};
+}
+
+// What says that there was a database where now is none, or one without tables; OK if nothing does.
+// A token alone does not: somebody may have put it there for a first start.
+// A log beside a database without tables is that of a first start which was cut short; SQLite has
+// read it by then.
+absl::Status CheckNothingIsLost(const std::string& path, const char* what, bool log_is_read) {
+  const absl::StatusOr<CommitNote::Content> note = CommitNote::Read(path);
+  if (!note.ok()) return note.status();
+  std::string witness;
+  if (note->exists) {
+    witness = CommitNote::PathOf(path);
+  } else if (const std::string log = absl::StrCat(path, "-wal"); !log_is_read && SizeOf(log) > 0) {
+    witness = log;
+  } else {
+    witness = SomeOutputs(path.substr(0, path.rfind('/')));
+  }
+  if (witness.empty()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, " ", what, ", but ", witness,
+                                          " says that there was a database with jobs"));
 }
 
 absl::Status CheckIdentity(const std::string& path, std::int64_t application,
@@ -167,10 +237,6 @@ absl::Status CheckIdentity(const std::string& path, std::int64_t application,
     return absl::FailedPreconditionError(absl::StrCat(
         path, " has schema version ", version, ", but this program knows only version ",
         kSchemaVersion, ": start the newer haul that wrote it"));
-  }
-  if (version < kSchemaVersion) {
-    return absl::DataLossError(absl::StrCat(path, " has schema version ", version,
-                                            ", which no haul ever wrote: the file is damaged"));
   }
   return absl::OkStatus();
 }
@@ -197,35 +263,126 @@ absl::Status Configure(Connection& database) {
       "PRAGMA temp_store=MEMORY;");
 }
 
+// What the file says it is; the tables are those that it has.
+struct Identity {
+  std::int64_t application = 0;
+  std::int64_t version = 0;
+  std::int64_t tables = 0;
+  // Tables come in one transaction, so a file has all of them or none.
+  bool is_new() const { return application == 0 && version == 0 && tables == 0; }
+};
+
+absl::StatusOr<Identity> ReadIdentity(Connection& database) {
+  Identity identity;
+  const std::pair<std::int64_t*, const char*> wanted[] = {
+      {&identity.application, "PRAGMA application_id"},
+      {&identity.version, "PRAGMA user_version"},
+      {&identity.tables, "SELECT count(*) FROM sqlite_schema"}};
+  for (const auto& [field, sql] : wanted) {
+    const absl::StatusOr<std::int64_t> value = database.ReadInteger(sql);
+    if (!value.ok()) return value.status();
+    *field = *value;
+  }
+  return identity;
+}
+
+// Rows that are gone from an index, or pages that are used twice, show nowhere else before they are
+// needed. It reads the whole file, and must not keep a large cluster waiting (ADR 0004).
+absl::Status CheckIntegrity(Connection& database, const std::string& path,
+                            std::int64_t most_pages) {
+  const absl::StatusOr<std::int64_t> pages = database.ReadInteger("PRAGMA page_count");
+  if (!pages.ok()) return pages.status();
+  if (*pages > most_pages) return absl::OkStatus();
+  const absl::StatusOr<std::string> found = database.ReadText("PRAGMA integrity_check(1)");
+  if (!found.ok()) return found.status();
+  if (*found == "ok") return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      path, ": the file is damaged: ", absl::StrReplaceAll(*found, {{"\n", " "}, {"***", ""}})));
+}
+
+absl::Status CheckLogIsUsed(Connection& database, const std::string& path) {
+  const auto mode = database.ReadText("PRAGMA journal_mode");
+  if (!mode.ok()) return mode.status();
+  if (*mode == "wal") return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, ": this file system cannot hold a database with a write-ahead log"));
+}
+
 }  // namespace
 
-absl::StatusOr<Connection> OpenDatabase(const std::string& path) {
-  if (absl::Status made = MakeFile(path); !made.ok()) return made;
+absl::Span<const Migration> Migrations() {
+  static const std::string* const to_version_2 = new std::string(absl::StrCat(kToVersion2, kViews));
+  static const Migration migrations[] = {{2, to_version_2->c_str()}};
+  return migrations;
+}
+
+absl::Status Migrate(Connection& database, const std::string& path, std::int64_t version,
+                     absl::Span<const Migration> migrations) {
+  std::string sql = "BEGIN IMMEDIATE;";
+  std::int64_t reached = version;
+  for (const Migration& migration : migrations) {
+    if (migration.to != reached + 1) continue;
+    absl::StrAppend(&sql, migration.sql, "PRAGMA user_version=", migration.to, ";");
+    reached = migration.to;
+  }
+  if (migrations.empty() || reached != migrations.back().to) {
+    return absl::DataLossError(absl::StrCat(path, " has schema version ", version,
+                                            ", which no haul ever wrote: the file is damaged"));
+  }
+  absl::StrAppend(&sql, "COMMIT;");
+  const absl::Status migrated = database.Execute(sql.c_str());
+  if (migrated.ok()) return migrated;
+  database.Execute("ROLLBACK").IgnoreError();  // SQLite may have done so by itself
+  return absl::Status(migrated.code(), absl::StrCat("cannot bring schema version ", version, " to ",
+                                                    reached, ": ", migrated.message()));
+}
+
+namespace {
+
+absl::StatusOr<Connection> OpenFile(const std::string& path, std::int64_t integrity_check_pages) {
+  if (SizeOf(path) == 0) {
+    const bool missing = ::access(path.c_str(), F_OK) != 0;
+    absl::Status fresh = CheckNothingIsLost(path, missing ? "is missing" : "is empty", false);
+    if (fresh.ok()) fresh = MakeFile(path);
+    if (!fresh.ok()) return fresh;
+  }
   absl::StatusOr<Connection> database = Connection::Open(path, Connection::Mode::kReadWrite);
   if (!database.ok()) return database.status();
-  const auto application = database->ReadInteger("PRAGMA application_id");
-  if (!application.ok()) return application.status();
-  const auto version = database->ReadInteger("PRAGMA user_version");
-  if (!version.ok()) return version.status();
-  const auto tables = database->ReadInteger("SELECT count(*) FROM sqlite_schema");
-  if (!tables.ok()) return tables.status();
-
-  // Tables come in one transaction, so a file has all of them or none.
-  const bool is_new = *application == 0 && *version == 0 && *tables == 0;
-  if (!is_new) {
-    if (absl::Status known = CheckIdentity(path, *application, *version); !known.ok()) return known;
-  }
+  // What is refused stays as it is, its log too: closing would move the log into the database.
+  database->KeepLogOnClose(true);
+  const absl::StatusOr<Identity> identity = ReadIdentity(*database);
+  if (!identity.ok()) return identity.status();
+  const bool is_new = identity->is_new();
+  absl::Status known = is_new ? CheckNothingIsLost(path, "has no tables", true)
+                              : CheckIdentity(path, identity->application, identity->version);
+  if (!known.ok()) return known;
   if (absl::Status set = Configure(*database); !set.ok()) return set;
-  const auto mode = database->ReadText("PRAGMA journal_mode");
-  if (!mode.ok()) return mode.status();
-  if (*mode != "wal") {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, ": this file system cannot hold a database with a write-ahead log"));
-  }
+  if (absl::Status sound = CheckIntegrity(*database, path, integrity_check_pages); !sound.ok())
+    return sound;
+  if (absl::Status used = CheckLogIsUsed(*database, path); !used.ok()) return used;
   if (is_new) {
     if (absl::Status made = MakeTables(*database); !made.ok()) return made;
-    const std::string directory = path.substr(0, path.rfind('/'));
-    if (absl::Status synced = SyncDirectory(directory); !synced.ok()) return synced;
+  } else if (identity->version < kSchemaVersion) {
+    absl::Status migrated = Migrate(*database, path, identity->version, Migrations());
+    if (!migrated.ok()) return migrated;
+  }
+  return database;
+}
+
+}  // namespace
+
+absl::Status AsDamage(const absl::Status& status) {
+  if (!absl::IsInternal(status)) return status;
+  return absl::DataLossError(absl::StrCat("the file is damaged: ", status.message()));
+}
+
+absl::StatusOr<Connection> OpenDatabase(const std::string& path,
+                                        std::int64_t integrity_check_pages) {
+  absl::StatusOr<Connection> database = OpenFile(path, integrity_check_pages);
+  if (!database.ok()) return AsDamage(database.status());
+  if (sqlite3_db_readonly(database->handle(), "main") == 1 && ::access(path.c_str(), W_OK) == 0) {
+    return absl::DataLossError(
+        absl::StrCat(path, ": the file is damaged: it says that it must not be written"));
   }
   return database;
 }

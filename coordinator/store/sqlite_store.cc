@@ -13,10 +13,8 @@ namespace {
 using sqlite::Connection;
 using sqlite::Statement;
 
-// A checkpoint copies pages and syncs twice, so it is done once for many commits: 16 MiB of log.
-constexpr int kCheckpointPages = 4096;
 // A log that readers have kept from starting over is waited for: 128 MiB.
-constexpr int kLogLimitPages = 8 * kCheckpointPages;
+constexpr int kLogLimitCheckpoints = 8;
 constexpr int kLogWaitMs = 200;
 
 absl::Status WithContext(const absl::Status& status, const char* what) {
@@ -29,20 +27,30 @@ std::string DatabasePath(const DataDirectory& directory) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& data_dir) {
+absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& data_dir,
+                                                               const SqliteStoreOptions& options) {
   absl::StatusOr<std::unique_ptr<DataDirectory>> directory = DataDirectory::Hold(data_dir);
   if (!directory.ok()) return directory.status();
-  absl::StatusOr<Connection> database = OpenDatabase(DatabasePath(**directory));
-  if (!database.ok()) return database.status();
-  std::unique_ptr<SqliteStore> store(new SqliteStore(*std::move(directory), *std::move(database)));
-  if (absl::Status prepared = store->Prepare(); !prepared.ok()) return prepared;
+  const std::string path = DatabasePath(**directory);
+  absl::StatusOr<Connection> database = OpenDatabase(path, options.integrity_check_pages);
+  if (!database.ok()) return WithAdvice(database.status(), data_dir);
+  absl::StatusOr<std::unique_ptr<CommitNote>> note = CommitNote::Open(path);
+  if (!note.ok()) return note.status();
+  std::unique_ptr<SqliteStore> store(
+      new SqliteStore(*std::move(directory), *std::move(database), *std::move(note), options));
+  if (absl::Status prepared = store->Prepare(); !prepared.ok()) {
+    return WithAdvice(prepared, data_dir);
+  }
   return store;
 }
 
-SqliteStore::SqliteStore(std::unique_ptr<DataDirectory> directory, Connection database)
+SqliteStore::SqliteStore(std::unique_ptr<DataDirectory> directory, Connection database,
+                         std::unique_ptr<CommitNote> note, const SqliteStoreOptions& options)
     : directory_(std::move(directory)),
       database_(std::move(database)),
-      next_checkpoint_pages_(kCheckpointPages) {
+      note_(std::move(note)),
+      checkpoint_pages_(options.checkpoint_pages),
+      next_checkpoint_pages_(options.checkpoint_pages) {
   sqlite3_wal_hook(
       database_.handle(),
       [](void* pages, sqlite3*, const char*, int count) {
@@ -52,10 +60,9 @@ SqliteStore::SqliteStore(std::unique_ptr<DataDirectory> directory, Connection da
       &log_pages_);
 }
 
+// What the disk holds after an error is known only by opening it again: then it is left as it is.
 SqliteStore::~SqliteStore() {
-  if (broken_.ok()) return;
-  // What the disk holds is known only by opening it again: leave it as it is.
-  sqlite3_db_config(database_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  if (broken_.ok() && commits_ > 0) database_.KeepLogOnClose(false);
 }
 
 absl::Status SqliteStore::Prepare() {
@@ -67,17 +74,19 @@ absl::Status SqliteStore::Prepare() {
       {&statements_.last_inputs,
        "SELECT first+count FROM inputs WHERE set_id=? ORDER BY first DESC LIMIT 1"},
       {&statements_.add_inputs,
-       "INSERT INTO inputs(set_id,first,count,uniform_size,end_offsets,data) VALUES(?,?,?,?,?,?)"},
+       "INSERT INTO inputs(set_id,first,count,uniform_size,end_offsets,data,row_check) "
+       "VALUES(?,?,?,?,?,?,?)"},
       {&statements_.drop_inputs, "DELETE FROM inputs WHERE set_id=?"},
       {&statements_.has_job, "SELECT 1 FROM jobs WHERE id=?"},
       {&statements_.add_job,
        "INSERT INTO jobs(id,name,owner,request_id,kind,function,signature,task_count,priority,"
        "cpus_milli,max_running,max_attempts,input_set,input_bytes,accepted_unix_us,description,"
-       "template) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
-      {&statements_.cancel_job, "UPDATE jobs SET cancel_by=?2,cancel_unix_us=?3 WHERE id=?1"},
+       "template,row_check) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+      {&statements_.cancel_job,
+       "UPDATE jobs SET cancel_by=?2,cancel_unix_us=?3,cancel_check=?4 WHERE id=?1"},
       {&statements_.end_job,
-       "UPDATE jobs SET state=?2,ended_unix_us=?3,succeeded=?4,failed=?5,cancelled=?6,lost=?7 "
-       "WHERE id=?1"},
+       "UPDATE jobs SET state=?2,ended_unix_us=?3,succeeded=?4,failed=?5,cancelled=?6,lost=?7,"
+       "end_check=?8 WHERE id=?1"},
       {&statements_.input_set_of_job, "SELECT input_set FROM jobs WHERE id=?"},
       {&statements_.forget_job, "DELETE FROM jobs WHERE id=?"},
       {&statements_.outcome_before,
@@ -85,17 +94,18 @@ absl::Status SqliteStore::Prepare() {
       {&statements_.add_outcome, kInsertOutcome},
       {&statements_.forget_outcomes, "DELETE FROM outcomes WHERE job=?"},
       {&statements_.add_attempts,
-       "INSERT INTO attempts(job,task,attempts,crashes,run_alone) VALUES(?,?,?,?,?)"},
+       "INSERT INTO attempts(job,task,attempts,crashes,run_alone,assignment,row_check) "
+       "VALUES(?,?,?,?,?,?,?)"},
       {&statements_.forget_attempts, "DELETE FROM attempts WHERE job=?"},
       {&statements_.add_worker,
-       "INSERT INTO workers(id,name,incarnation,host,joined_unix_us,joined_after) "
-       "VALUES(?,?,?,?,?,?)"},
+       "INSERT INTO workers(id,name,incarnation,host,joined_unix_us,joined_after,row_check) "
+       "VALUES(?,?,?,?,?,?,?)"},
       {&statements_.end_worker,
        "UPDATE workers SET left_unix_us=?2,left_reason=?3 WHERE id=?1 AND left_unix_us IS NULL"},
   };
   for (const auto& [statement, sql] : wanted) {
     absl::StatusOr<Statement> prepared = database_.Prepare(sql);
-    if (!prepared.ok()) return prepared.status();
+    if (!prepared.ok()) return AsDamage(prepared.status());
     *statement = *std::move(prepared);
   }
   return absl::OkStatus();
@@ -120,32 +130,42 @@ absl::Status SqliteStore::Commit(const std::vector<Write>& writes) {
   absl::Status status = statements_.begin.Run();
   if (status.ok()) status = ApplyAll(writes);
   if (status.ok()) status = SetLastIds();
-  if (status.ok()) {
-    statements_.commit.Bind();
-    status = statements_.commit.Run();
-  }
+  if (status.ok()) status = EndTransaction();
   if (!status.ok()) return Fail(WithContext(status, "cannot commit"));
   stored_last_ids_ = last_ids_;
+  stored_job_count_ = job_count_;
   status = BoundLog();
   if (!status.ok()) return Fail(WithContext(status, "cannot move the log into the database"));
   return absl::OkStatus();
 }
 
+absl::Status SqliteStore::EndTransaction() {
+  ++commits_;
+  if (absl::Status counted = SetMeta("commits", commits_); !counted.ok()) return counted;
+  if (absl::Status checked = SetMeta("check", CheckOfMeta()); !checked.ok()) return checked;
+  statements_.commit.Bind();
+  if (absl::Status committed = statements_.commit.Run(); !committed.ok()) return committed;
+  note_->Write(commits_);
+  return absl::OkStatus();
+}
+
 absl::Status SqliteStore::BoundLog() {
-  if (log_pages_ < kCheckpointPages) next_checkpoint_pages_ = kCheckpointPages;  // it started over
+  if (log_pages_ < checkpoint_pages_)
+    next_checkpoint_pages_ = checkpoint_pages_;  // it started over
   if (log_pages_ < next_checkpoint_pages_) return absl::OkStatus();
   sqlite3* const handle = database_.handle();
   // A passive checkpoint never waits; when nobody reads the log any more, the next commit starts it
   // over.
   int code =
       sqlite3_wal_checkpoint_v2(handle, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
-  if ((code == SQLITE_OK || code == SQLITE_BUSY) && log_pages_ >= kLogLimitPages) {
+  if ((code == SQLITE_OK || code == SQLITE_BUSY) &&
+      log_pages_ >= kLogLimitCheckpoints * checkpoint_pages_) {
     sqlite3_busy_timeout(handle, kLogWaitMs);
     code = sqlite3_wal_checkpoint_v2(handle, nullptr, SQLITE_CHECKPOINT_RESTART, nullptr, nullptr);
     sqlite3_busy_timeout(handle, sqlite::kBusyTimeoutMs);
   }
   // Not on every commit while a reader keeps the log.
-  next_checkpoint_pages_ = log_pages_ + kCheckpointPages;
+  next_checkpoint_pages_ = log_pages_ + checkpoint_pages_;
   const int primary = code & 0xff;
   // A database that cannot grow loses nothing: the log still has it all, and is what then fills the
   // disk.

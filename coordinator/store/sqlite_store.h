@@ -14,17 +14,27 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "coordinator/store/commit_note.h"
 #include "coordinator/store/data_directory.h"
 #include "coordinator/store/sqlite.h"
 #include "coordinator/store/store.h"
 
 namespace haul::coordinator {
 
+struct SqliteStoreOptions {
+  // A checkpoint copies pages and syncs twice, so it is done once for many commits: 16 MiB of log.
+  int checkpoint_pages = 4096;
+  // Up to this size, 32 MiB, the whole database is checked at a start: a few tenths of a second.
+  int integrity_check_pages = 8192;
+};
+
 class SqliteStore final : public Store {
  public:
   // FAILED_PRECONDITION where another coordinator uses the directory or a newer haul wrote the
-  // database; DATA_LOSS for a damaged file.
-  static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& data_dir);
+  // database; DATA_LOSS, here or from Recover, for damaged files and for ones that lack what was
+  // acknowledged. Then nothing is changed.
+  static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& data_dir,
+                                                           const SqliteStoreOptions& options = {});
   ~SqliteStore() override;
 
   absl::StatusOr<Recovered> Recover() override;
@@ -46,7 +56,8 @@ class SqliteStore final : public Store {
     std::uint64_t input_set = 0;
   };
 
-  SqliteStore(std::unique_ptr<DataDirectory> directory, sqlite::Connection database);
+  SqliteStore(std::unique_ptr<DataDirectory> directory, sqlite::Connection database,
+              std::unique_ptr<CommitNote> note, const SqliteStoreOptions& options);
 
   absl::Status Prepare();
   absl::Status Fail(absl::Status status);
@@ -67,14 +78,22 @@ class SqliteStore final : public Store {
   absl::Status CheckJob(JobId job);
   absl::Status SetMeta(const char* name, std::uint64_t value);
   absl::Status SetLastIds();
+  absl::Status EndTransaction();
+  std::uint32_t CheckOfMeta() const;
   bool ChangedNothing() const;
 
   // Recovery, in one transaction.
+  absl::Status RecoverAll(Recovered& recovered);
   absl::Status ReadMeta(Recovered& recovered);
+  absl::Status CheckCommits() const;
   absl::Status ReadWorkers(Recovered& recovered);
   absl::Status ReadJobs(Recovered& recovered);
-  absl::Status ReadAttempts(JobId job, Recovered& recovered);
-  absl::Status ReadOutcomes(JobId job, Recovered& recovered);
+  absl::Status ReadJob(const sqlite::Statement& row, Recovered& recovered);
+  absl::Status ReadUnfinished(const JobAccepted& accepted, Recovered& recovered);
+  absl::Status CheckInputsOf(const JobAccepted& accepted);
+  absl::Status ReadAttempts(const JobAccepted& accepted, Recovered& recovered);
+  absl::Status ReadOutcomes(const JobAccepted& accepted, Recovered& recovered);
+  absl::Status CheckOutcomeCount(JobId job, std::int64_t row_count);
   absl::Status DropLooseInputs(const absl::flat_hash_set<std::uint64_t>& used);
 
   // Moves what the log holds into the database before the log grows long.
@@ -85,10 +104,17 @@ class SqliteStore final : public Store {
   sqlite::Connection database_;
   Statements statements_;
   absl::Status broken_;  // why nothing can be committed any more
+  const std::unique_ptr<CommitNote> note_;
+  std::uint64_t commits_ = 0;  // in the database, ever; of the open transaction, once it ends
+  std::uint64_t epoch_ = 0;
+  std::uint64_t job_count_ = 0;
+  std::uint64_t stored_job_count_ = 0;
+  bool must_have_check_ = false;  // no rows are from before there were checks
   LastIds last_ids_;
   LastIds stored_last_ids_;
   JobId checked_job_;  // known to be there, within the open transaction
   int log_pages_ = 0;  // set by SQLite with every commit
+  const int checkpoint_pages_;
   int next_checkpoint_pages_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "coordinator/store/row_check.h"
 #include "coordinator/store/sqlite_rows.h"
 #include "coordinator/store/sqlite_store.h"
 #include "coordinator/store/write_checks.h"
@@ -52,6 +53,18 @@ absl::Status SqliteStore::SetMeta(const char* name, std::uint64_t value) {
   return statements_.set_meta.Run();
 }
 
+std::uint32_t SqliteStore::CheckOfMeta() const {
+  return RowCheck()
+      .Add(epoch_)
+      .Add(commits_)
+      .Add(last_ids_.job)
+      .Add(last_ids_.worker)
+      .Add(last_ids_.input_set)
+      .Add(job_count_)
+      .Add(must_have_check_ ? 1u : 0u)
+      .sum();
+}
+
 absl::Status SqliteStore::SetLastIds() {
   absl::Status status;
   if (last_ids_.job != stored_last_ids_.job) status.Update(SetMeta("last_job", last_ids_.job));
@@ -61,6 +74,7 @@ absl::Status SqliteStore::SetLastIds() {
   if (last_ids_.input_set != stored_last_ids_.input_set) {
     status.Update(SetMeta("last_input_set", last_ids_.input_set));
   }
+  if (job_count_ != stored_job_count_) status.Update(SetMeta("jobs", job_count_));
   return status;
 }
 
@@ -81,7 +95,9 @@ absl::Status SqliteStore::AppendRow(InputSetId set, TaskIndex first, const Packe
   std::optional<Blob> offsets;
   if (!values.end_offsets().empty()) offsets = Blob{EncodeOffsets(values)};
   statements_.add_inputs.Bind(set.value(), first, values.count(), values.uniform_size(), offsets,
-                              Blob{values.data()});
+                              Blob{values.data()},
+                              CheckOfInputs(set, first, values.count(), values.uniform_size(),
+                                            EncodeOffsets(values), values.data()));
   return statements_.add_inputs.Run();
 }
 
@@ -124,15 +140,19 @@ absl::Status SqliteStore::Apply(const AddJob& write) {
       NullIfEmpty(spec.request_id), WorkKindName(spec.kind), NullIfEmpty(spec.function),
       NullIfEmpty(spec.signature), spec.task_count, spec.priority, spec.cpus_milli,
       spec.max_running, spec.max_attempts, NullIf(spec.input_set.value(), 0), spec.input_bytes,
-      write.record.unix_us, std::string_view(spec.description), Blob{write.job_template});
+      write.record.unix_us, std::string_view(spec.description), Blob{write.job_template},
+      SplitCheck{CheckOf(write.record), CheckOfTemplate(write.record.job, write.job_template)}
+          .packed());
   if (absl::Status added = statements_.add_job.Run(); !added.ok()) return added;
+  ++job_count_;
   last_ids_.job = std::max(last_ids_.job, write.record.job.value());
   last_ids_.input_set = std::max(last_ids_.input_set, spec.input_set.value());
   return absl::OkStatus();
 }
 
 absl::Status SqliteStore::Apply(const JobCancelRequested& write) {
-  statements_.cancel_job.Bind(write.job.value(), std::string_view(write.by), write.unix_us);
+  statements_.cancel_job.Bind(write.job.value(), std::string_view(write.by), write.unix_us,
+                              CheckOf(write));
   if (absl::Status asked = statements_.cancel_job.Run(); !asked.ok()) return asked;
   return ChangedNothing() ? UnknownJob(write.job) : absl::OkStatus();
 }
@@ -140,7 +160,7 @@ absl::Status SqliteStore::Apply(const JobCancelRequested& write) {
 absl::Status SqliteStore::Apply(const JobEnded& write) {
   statements_.end_job.Bind(write.job.value(), JobStateName(write.state), write.unix_us,
                            write.counts.succeeded, write.counts.failed, write.counts.cancelled,
-                           write.counts.lost);
+                           write.counts.lost, CheckOf(write));
   if (absl::Status ended = statements_.end_job.Run(); !ended.ok()) return ended;
   return ChangedNothing() ? UnknownJob(write.job) : absl::OkStatus();
 }
@@ -168,6 +188,7 @@ absl::Status SqliteStore::Apply(const JobForgotten& write) {
     forget->Bind(write.job.value());
     if (absl::Status forgotten = forget->Run(); !forgotten.ok()) return forgotten;
   }
+  --job_count_;
   checked_job_ = {};
   return absl::OkStatus();
 }
@@ -197,7 +218,8 @@ absl::Status SqliteStore::Apply(const AddOutcome& write) {
 absl::Status SqliteStore::Apply(const AttemptsCharged& write) {
   if (absl::Status known = CheckJob(write.job); !known.ok()) return known;
   statements_.add_attempts.Bind(write.job.value(), write.task, write.attempts, write.crashes,
-                                static_cast<int>(write.run_alone));
+                                static_cast<int>(write.run_alone),
+                                NullIf(write.assignment.value(), 0), CheckOf(write));
   return statements_.add_attempts.Run();
 }
 
@@ -206,7 +228,7 @@ absl::Status SqliteStore::Apply(const AttemptsCharged& write) {
 absl::Status SqliteStore::Apply(const WorkerJoined& write) {
   statements_.add_worker.Bind(write.worker.value(), std::string_view(write.name),
                               std::string_view(write.incarnation), std::string_view(write.host),
-                              write.unix_us, write.joined_after.value());
+                              write.unix_us, write.joined_after.value(), CheckOf(write));
   if (absl::Status added = statements_.add_worker.Run(); !added.ok()) return added;
   last_ids_.worker = std::max(last_ids_.worker, write.worker.value());
   return absl::OkStatus();

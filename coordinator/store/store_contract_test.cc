@@ -97,7 +97,10 @@ TEST_P(StoreContractTest, AJobComesBackWithEverythingItWasAcceptedWith) {
                      .input_bytes = 12,
                      .input_set = InputSetId(9)};
   const std::string job_template("\0\xff binary", 9);
-  Commit(AddJob{{JobId(5), spec, 1'700'000'000'123'456}, job_template});
+  PackedBytes inputs;  // as many empty ones
+  ASSERT_TRUE(PackedBytes::FromParts(spec.task_count, 0, {}, "", &inputs));
+  Commit(AppendInputs{InputSetId(9), 0, inputs},
+         AddJob{{JobId(5), spec, 1'700'000'000'123'456}, job_template});
   Commit(Job(6));
   EXPECT_EQ(*reader_->ReadTemplate(JobId(5)), job_template);
 
@@ -147,7 +150,8 @@ TEST_P(StoreContractTest, WorkersThatDidNotLeaveComeBack) {
 
 TEST_P(StoreContractTest, AnUnfinishedJobComesBackAsRangesAndCharges) {
   Commit(Job(1), AttemptsCharged{JobId(1), 30, 1, 0, false});
-  Commit(Ended(1, 10, 10), Ended(1, 0, 10), AttemptsCharged{JobId(1), 30, 1, 1, true});
+  Commit(Ended(1, 10, 10), Ended(1, 0, 10),
+         AttemptsCharged{JobId(1), 30, 1, 1, true, AssignmentId(3, 7)});
   Commit(Ended(1, 20, 5, TaskStatus::kFailed), Ended(1, 40, 2),
          JobCancelRequested{JobId(1), "me", 77});
 
@@ -169,6 +173,8 @@ TEST_P(StoreContractTest, AnUnfinishedJobComesBackAsRangesAndCharges) {
   EXPECT_EQ(charges[1].attempts, 1u);
   EXPECT_EQ(charges[1].crashes, 1u);
   EXPECT_TRUE(charges[1].run_alone);
+  EXPECT_EQ(charges[0].assignment, AssignmentId());
+  EXPECT_EQ(charges[1].assignment, AssignmentId(3, 7)) << "what it still says is said twice";
   EXPECT_TRUE(std::holds_alternative<AttemptsCharged>(recovered.records[0])) << "before outcomes";
 
   const auto cancels = Only<JobCancelRequested>(recovered.records);

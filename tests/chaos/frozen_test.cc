@@ -9,6 +9,7 @@
 namespace haul::chaos {
 namespace {
 
+using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
@@ -39,10 +40,9 @@ TEST_F(FrozenTest, WorkerThatWakesAfterItsLeaseChangesNothingAndEndsWhatItLost) 
         [&] { return ReadStarts(ran).size() == 2 && ReadStarts(called).size() == 1; });
   const std::vector<TaskStart> lost = ReadStarts(ran);
   const std::uint64_t old_id = cluster.client().Worker("a")->id;
-  cluster.Freeze(cluster.AllPids("a"));
-
   cluster.StartWorker(
       {.name = "b", .threads = 3, .functions = {FunctionLibrary("chaos_functions")}});
+  cluster.Freeze(cluster.AllPids("a"));
   Tell("worker frozen until its tasks started elsewhere (lease 1500 ms)",
        Await("the tasks start again",
              [&] { return ReadStarts(ran).size() >= 4 && ReadStarts(called).size() >= 2; }));
@@ -63,6 +63,7 @@ TEST_F(FrozenTest, WorkerThatWakesAfterItsLeaseChangesNothingAndEndsWhatItLost) 
     Await("process " + std::to_string(start.pid) + " is gone",
           [&] { return !IsRunning(start.pid); });
   }
+  EXPECT_THAT(ReadFile(cluster.File("worker-a.log")), HasSubstr("are not this worker's any more"));
   EXPECT_EQ(cluster.HaulJson({"job", "tasks", std::to_string(late)}), before);
   for (const std::uint64_t job : {late, endless}) {
     const std::vector<client::Outcome> outcomes = cluster.Outcomes(job);

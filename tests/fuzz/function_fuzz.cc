@@ -1,7 +1,8 @@
 // Functions: their signatures, their arguments and results as bytes and as text. What the codec of
 // include/haul/function.h takes, it gives back; it and the text forms agree on what a value is.
-#include <cmath>
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "haul/function.h"
 #include "tests/fuzz/inputs.pb.h"
 #include "tests/fuzz/message_mutator.h"
+#include "worker/executor/library.h"
 
 namespace haul::fuzz {
 namespace {
@@ -104,6 +106,12 @@ void CheckSignature(const FunctionSignature& signature, std::string_view text) {
   HAUL_CHECK(spelt + ")" == text && text.size() <= kFunctionSignatureLimit);
 }
 
+// A type of the program's own has no text; though an optional one may be none.
+bool HasOwn(const FunctionType& type) {
+  return type.kind == FunctionType::Kind::kOther ||
+         std::any_of(type.members.begin(), type.members.end(), HasOwn);
+}
+
 // The arguments that a text gives are a value of the tuple of the parameters.
 void CheckArguments(const FunctionSignature& signature, const std::string& encoded) {
   if (signature.parameters.empty()) return HAUL_CHECK(encoded.empty());
@@ -111,7 +119,7 @@ void CheckArguments(const FunctionSignature& signature, const std::string& encod
   of_tuple.result = {
       .kind = FunctionType::Kind::kTuple, .name = "t", .members = signature.parameters};
   const auto text = ResultText("f", of_tuple, encoded);
-  HAUL_CHECK(text.ok());
+  HAUL_CHECK(text.ok() != HasOwn(of_tuple.result));
 }
 
 void CheckArray(const FunctionSignature& signature, const FunctionInput& input) {
@@ -133,7 +141,28 @@ void CheckArray(const FunctionSignature& signature, const FunctionInput& input) 
   }
 }
 
+// What a library says of itself is taken, or refused as a whole with a reason.
+void CheckLibrary(const FunctionInput& input) {
+  const std::string name = input.name();
+  const std::string signature = input.signature();
+  const auto invoke = [](const void*, const haul_call*) -> std::int32_t { return 0; };
+  const haul_function functions[] = {{name.c_str(), signature.c_str(), nullptr, invoke},
+                                     {"another", "void()", nullptr, invoke}};
+  const haul_library library{HAUL_INTERFACE_VERSION, sizeof(haul_function), std::size(functions),
+                             functions};
+  executor::FunctionTable table;
+  const absl::Status added = table.Add(&library, "fuzz");
+  // They end at their first zero byte there.
+  const bool is_right = CheckFunctionName(name.c_str()).ok() &&
+                        std::string_view(name.c_str()) != "another" &&
+                        ParseFunctionSignature(signature.c_str()).ok();
+  HAUL_CHECK(added.ok() == is_right);
+  if (!added.ok()) return HAUL_CHECK(!added.message().empty());
+  HAUL_CHECK(table.Find(name.c_str()) != nullptr);
+}
+
 void Run(FunctionInput input) {
+  CheckLibrary(input);
   const absl::Status name = CheckFunctionName(input.name());
   HAUL_CHECK(!name.ok() || (!input.name().empty() && input.name().size() <= kFunctionNameLimit));
   CheckCodecs(input.bytes());

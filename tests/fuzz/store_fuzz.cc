@@ -28,6 +28,7 @@ namespace {
 
 constexpr int kMostRows = 40;
 constexpr int kMostPages = 50;
+constexpr std::uint64_t kMostTasks = std::uint64_t{1} << 40;
 constexpr std::uint64_t kMostInputs = 5000;  // read at once
 
 using Value = StoreInput::Value;
@@ -147,9 +148,9 @@ Value UsualIn(int row, const Column& column) {
 class Database {
  public:
   Database() {
-    const char* shared_memory = "/dev/shm";
-    std::string path = std::string(::access(shared_memory, W_OK) == 0 ? shared_memory : "/tmp") +
-                       "/haul-fuzz-store-XXXXXX";
+    const char* temporary = std::getenv("TMPDIR");
+    std::string path =
+        std::string(temporary == nullptr ? "/tmp" : temporary) + "/haul-fuzz-store-XXXXXX";
     HAUL_CHECK(::mkdtemp(path.data()) != nullptr);
     directory_ = path;
     HAUL_CHECK(coordinator::SqliteStore::Open(path).ok());
@@ -170,6 +171,8 @@ class Database {
   const std::string& directory() const { return directory_; }
 
   void Fill(const StoreInput& input) {
+    // How many commits an earlier input made.
+    std::filesystem::remove(directory_ + "/" + FileName() + "-commits");
     Execute("BEGIN IMMEDIATE");
     for (const Table& table : tables_) Execute("DELETE FROM " + std::string(table.name));
     Execute(
@@ -311,7 +314,8 @@ void Read(coordinator::StoreReader& reader, const StoreInput::Query& asked) {
   coordinator::OutcomeQuery query = coordinator::ToQuery(job, asked.follow());
   query.byte_limit = 500;
   Follow(reader, query);
-  const TaskRange range{asked.follow().first(), asked.follow().count() % kMostInputs};
+  // As a job of the core's would have them.
+  const TaskRange range{asked.follow().first() % kMostTasks, asked.follow().count() % kMostInputs};
   const auto inputs = reader.ReadInputs(InputSetId(asked.job()), range);
   if (inputs.ok()) {
     HAUL_CHECK(inputs->count() == range.count);
@@ -349,7 +353,8 @@ void Serve(const coordinator::Recovered& recovered) {
 void Run(StoreInput input) {
   static Database database;
   database.Fill(input);
-  auto store = coordinator::SqliteStore::Open(database.directory());
+  // The rows are what is looked at, not the pages.
+  auto store = coordinator::SqliteStore::Open(database.directory(), {.integrity_check_pages = 0});
   if (!store.ok()) return CheckRefusal(store.status());
   const auto recovered = (*store)->Recover();
   absl::Status status = recovered.status();

@@ -92,6 +92,8 @@ class World {
       for (v1::Outcome& wire : *group.mutable_outcomes()) {
         absl::StatusOr<Outcome> outcome = wire::FromWire(std::move(wire));
         if (!outcome.ok()) return;
+        // Commands end one by one, and nobody but the worker itself says so.
+        if (id.is_none() && outcome->tasks.count != 1) return;
         outcome->assignment = AssignmentId(group.assignment_id());
         Step(worker::OutcomeArrived{.executor = id,
                                     .assignment = outcome->assignment,

@@ -23,18 +23,6 @@ CoreOptions CoordinatorOptions(std::int64_t lease_us) {
   return options;
 }
 
-SessionId SessionOf(const Effect& effect) {
-  return std::visit(
-      [](const auto& what) -> SessionId {
-        if constexpr (requires { what.session; }) {
-          return what.session;
-        } else {
-          return {};
-        }
-      },
-      effect.what);
-}
-
 bool SameFacts(const JobFacts& a, const JobFacts& b) {
   return a.spec == b.spec && a.accepted_unix_us == b.accepted_unix_us && a.counts == b.counts &&
          a.done == b.done && a.charges == b.charges && a.retried == b.retried &&
@@ -397,8 +385,8 @@ void CoordinatorProcess::Flush(SessionId id) {
       bundle.revokes.push_back(*revoke);
     } else if (const auto* cancel = std::get_if<SendCancel>(&effect.what)) {
       bundle.cancels.push_back(*cancel);
-    } else if (std::holds_alternative<SendDrain>(effect.what)) {
-      bundle.drain = true;
+    } else if (const auto* drain = std::get_if<SendDrain>(&effect.what)) {
+      bundle.drain = *drain;
     } else if (std::holds_alternative<SendStop>(effect.what)) {
       bundle.stop = true;
     } else if (std::holds_alternative<SendDepart>(effect.what)) {

@@ -121,7 +121,8 @@ void Sim::WorkerFault() {
     case 12:
       if (!timeline_.Chance(30)) return;
       Count(FaultKind::kWorkerDrained, worker);
-      return timeline_.Chance(50) ? worker->Drain() : AskWorkerToEnd(*worker, false);
+      return timeline_.Chance(50) ? worker->Drain(DrainDeadlineUs())
+                                  : AskWorkerToEnd(*worker, false);
     default:
       if (!timeline_.Chance(30)) return;
       Count(FaultKind::kWorkerStopped, worker);
@@ -155,7 +156,12 @@ void Sim::AskWorkerToEnd(const SimWorker& worker, bool at_once) {
   if (known == nullptr) return;
   const coordinator::RequestId request = clients_.NewRequest();
   if (at_once) return coordinator_.Deliver(coordinator::WorkerStopAsked{request, known->id});
-  coordinator_.Deliver(coordinator::WorkerDrainAsked{request, known->id});
+  coordinator_.Deliver(coordinator::WorkerDrainAsked{
+      request, known->id, static_cast<std::uint64_t>(DrainDeadlineUs() / 1000)});
+}
+
+std::int64_t Sim::DrainDeadlineUs() {
+  return timeline_.Chance(50) ? 0 : timeline_.Between(1'000, 3'000'000);
 }
 
 }  // namespace haul::sim

@@ -32,7 +32,7 @@ struct CoordinatorMessage {
   std::vector<coordinator::SendCancel> cancels;
   std::uint64_t durable_through = 0;
   bool heartbeat = false;
-  bool drain = false;
+  std::optional<coordinator::SendDrain> drain;
   bool stop = false;
   bool depart = false;
 };

@@ -55,6 +55,7 @@ class Sim {
   void KillWorker(std::size_t place);
   void DoubleWorker(std::size_t place);
   void AskWorkerToEnd(const SimWorker& worker, bool at_once);
+  std::int64_t DrainDeadlineUs();  // 0: none
   // Counts it, and which tasks it meets: of one worker or of all.
   void Count(FaultKind kind, const SimWorker* worker = nullptr);
 

@@ -166,8 +166,8 @@ void SimWorker::Die() {
   checkers_.OnProcessDied(options_.process);
 }
 
-void SimWorker::Drain() {
-  Turn([this] { Step(worker::DrainRequested{}); });
+void SimWorker::Drain(std::int64_t deadline_us) {
+  Turn([this, deadline_us] { Step(worker::DrainRequested{.deadline_us = deadline_us}); });
 }
 
 // ---- the connection ----
@@ -248,12 +248,11 @@ void SimWorker::Receive(const CoordinatorMessage& message) {
       Step(worker::CancelReceived{cancel.id, cancel.by});
     }
     if (message.durable_through > 0) Step(worker::BatchesDurable{message.durable_through});
-    if (message.drain) Step(worker::DrainRequested{});
-    if (message.stop) {
-      // By its own end: what ran and is not handed over runs again elsewhere.
-      checkers_.OnProcessStops(options_.process);
-      Step(worker::StopRequested{});
+    if (message.drain.has_value()) {
+      Step(worker::DrainRequested{
+          .deadline_us = static_cast<std::int64_t>(message.drain->deadline_ms) * 1000});
     }
+    if (message.stop) Step(worker::StopRequested{});
     if (message.depart) Step(worker::DepartReceived{});
   });
 }
@@ -292,6 +291,13 @@ void SimWorker::Take(const coordinator::SendAssignment& assignment) {
 // ---- what it answers for ----
 
 void SimWorker::Do(const worker::StartRun& effect) { machine_.Do(effect, effect.job); }
+
+// It stops, as it was told or since it was to be drained by now: what runs and is not handed over
+// runs again elsewhere.
+void SimWorker::Do(const worker::KillCommands& effect) {
+  checkers_.OnProcessStops(options_.process);
+  machine_.Do(effect);
+}
 
 void SimWorker::Do(const worker::KeepOutcome& effect) {
   OutcomeHeader header = staged_;

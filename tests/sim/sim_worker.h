@@ -62,7 +62,7 @@ class SimWorker {
   void Freeze(std::int64_t duration_us);
   void Thaw();
   bool frozen() const { return timeline_.now_us() < frozen_until_us_; }
-  void Drain();  // SIGTERM
+  void Drain(std::int64_t deadline_us);  // SIGTERM; 0: without a deadline
   // Sends a batch again that was said already, perhaps long ago.
   void Repeat();
 
@@ -85,6 +85,7 @@ class SimWorker {
   Now Clocks() const;
 
   void Do(const worker::StartRun& effect);
+  void Do(const worker::KillCommands& effect);
   void Do(const worker::KeepOutcome& effect);
   void Do(const worker::UploadOutput& effect);
   void Do(const worker::RecordOutcome& effect);

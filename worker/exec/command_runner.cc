@@ -103,7 +103,8 @@ CommandRunner::CommandRunner(Reactor& reactor, CommandListener& listener, const 
             const auto it = by_name_.find(std::pair(name.assignment, name.task));
             return it != by_name_.end() && it->second->state != Command::State::kWaiting;
           },
-          [this](pid_t pid) { return listener_.IsOwnChild(pid); }),
+          [this](pid_t pid) { return listener_.IsOwnChild(pid); },
+          [this](std::uint64_t number) { return listener_.ExecutorRuns(number); }),
       read_buffer_(kReadBytes, '\0') {
   BecomeSubreaper();
   const auto [open_files, before] = RaiseOpenFiles();
@@ -413,6 +414,7 @@ void CommandRunner::Scan() {
   scan_timer_ = {};
   ScanOrphans();
   if (orphans_.is_killing()) return ScheduleScan();
+  ScheduleHousekeeping();
   // Nothing of the tasks is left that could write into their directories.
   for (std::string& path : std::exchange(directories_to_remove_, {})) {
     launcher_.Remove({std::move(path)});

@@ -40,6 +40,8 @@ class CommandListener {
   // Whether the worker itself started this process otherwise than as a command (an executor). What
   // is not its own is taken for a leftover of some task, and killed.
   virtual bool IsOwnChild(pid_t pid) = 0;
+  // Whether the executor of this number has not ended: what it started may go on as long.
+  virtual bool ExecutorRuns(std::uint64_t number) = 0;
 };
 
 class CommandRunner {
@@ -78,6 +80,8 @@ class CommandRunner {
   // cause: kCancelled, with a message that says by whom, or kTimeout. Of a task that has ended, or
   // was stopped before: no effect.
   void Stop(AssignmentId assignment, TaskIndex task, Cause cause, std::string message);
+  // To be said when an executor has ended: what it started shall end with it.
+  void LookForOrphans() { ScheduleScan(); }
   // Stops every task as cancelled. When is_idle(), nothing is left of any.
   void StopAll(const std::string& message);
   // No task runs or waits, no descendant of one is left, and no outcome waits to be told.

@@ -23,6 +23,7 @@ class Counter : public CommandListener {
   }
   void OnDirectoryMissing(const CommandTask&, const std::string&) override { ++failed; }
   bool IsOwnChild(pid_t) override { return false; }
+  bool ExecutorRuns(std::uint64_t) override { return false; }
 
   std::uint64_t ended = 0;
   std::uint64_t failed = 0;

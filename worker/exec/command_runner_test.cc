@@ -246,6 +246,31 @@ TEST_F(CommandRunnerTest, AnExecutorIsNoOrphan) {
   ::close(own.pidfd);
 }
 
+TEST_F(CommandRunnerTest, WhatAnExecutorStartedEndsWithTheExecutorAndNotBefore) {
+  executors = {7, 8};
+  const std::string file = directory.path("started");
+  // Two forks, and a session of its own: it is nobody's but the worker's.
+  const SpawnResult executor = Spawn(
+      {.arguments = {"/bin/sh", "-c", "(setsid sh -c 'echo $$ > " + file + "; exec sleep 1000' &)"},
+       .environment = {"PATH=/usr/bin:/bin", std::string(kExecutorVariable) + "7"}});
+  ASSERT_TRUE(executor.ok());
+  EXPECT_EQ(::waitpid(executor.pid, nullptr, 0), executor.pid);
+  ::close(executor.pidfd);
+  ASSERT_TRUE(RunUntil([&] { return PidIn("started") > 0; }));
+  for (int i = 0; i < 3; ++i) RunShell("true");
+  executors.erase(8);
+  runner->LookForOrphans();
+  ASSERT_TRUE(RunUntil([&] { return runner->is_idle(); }));
+  EXPECT_TRUE(IsAlive(PidIn("started")));
+  // A task that goes on is no reason to wait.
+  const TaskIndex other = StartShell("exec sleep 1000");
+  executors.erase(7);
+  runner->LookForOrphans();
+  EXPECT_TRUE(RunUntil([&] { return !IsAlive(PidIn("started")); }));
+  runner->Stop(AssignmentId(1, 1), other, Cause::kCancelled, "");
+  End(other);
+}
+
 TEST_F(CommandRunnerTest, BytesPassUnchanged) {
   CommandTask task = MakeTask(MakeCommand({"/usr/bin/printf", "%s", "{}"}));
   task.array_value.reset();

@@ -55,6 +55,7 @@ class RunnerHarness : public ::testing::Test, public CommandListener {
     missing.emplace_back(task.task, message);
   }
   bool IsOwnChild(pid_t pid) override { return own_children.contains(pid); }
+  bool ExecutorRuns(std::uint64_t number) override { return executors.contains(number); }
 
   [[nodiscard]] bool RunUntil(const std::function<bool()>& condition) {
     const std::int64_t deadline_us = ReadClocks().monotonic_us + kPatienceUs;
@@ -118,6 +119,7 @@ class RunnerHarness : public ::testing::Test, public CommandListener {
   std::map<TaskIndex, CommandEnd> ends;
   std::vector<std::pair<TaskIndex, std::string>> missing;
   std::set<pid_t> own_children;
+  std::set<std::uint64_t> executors;
 };
 
 }  // namespace haul::exec

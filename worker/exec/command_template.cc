@@ -8,9 +8,9 @@ namespace haul::exec {
 namespace {
 
 // HAUL_DATA_DIR is where a coordinator's token lies.
-constexpr std::array<std::string_view, 6> kWithheldPrefixes = {"HAUL_TOKEN",    "HAUL_JOIN_TOKEN",
-                                                               "HAUL_TLS_",     "HAUL_DATA_DIR",
-                                                               "HAUL_GUARDIAN", "HAUL_INCARNATION"};
+constexpr std::array<std::string_view, 7> kWithheldPrefixes = {
+    "HAUL_TOKEN",    "HAUL_JOIN_TOKEN",  "HAUL_TLS_",    "HAUL_DATA_DIR",
+    "HAUL_GUARDIAN", "HAUL_INCARNATION", "HAUL_EXECUTOR"};
 
 std::string_view NameOf(std::string_view variable) {
   return variable.substr(0, variable.find('='));

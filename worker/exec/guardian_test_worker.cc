@@ -21,6 +21,7 @@ class Silent : public CommandListener {
   void OnCommandEnded(CommandEnd) override {}
   void OnDirectoryMissing(const CommandTask&, const std::string&) override {}
   bool IsOwnChild(pid_t) override { return false; }
+  bool ExecutorRuns(std::uint64_t) override { return false; }
 };
 
 int Main(const char* directory, const char* script) {

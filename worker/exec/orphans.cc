@@ -38,11 +38,19 @@ std::optional<TaskName> TaskOfEnvironment(const std::string& environment) {
   return TaskName{AssignmentId(*token), *task};
 }
 
-Orphans::Orphans(std::function<bool(const TaskName&)> runs, std::function<bool(pid_t)> is_own_child)
-    : runs_(std::move(runs)), is_own_child_(std::move(is_own_child)) {}
+std::optional<std::uint64_t> ExecutorOfEnvironment(const std::string& environment) {
+  return NumberOf(environment, kExecutorVariable);
+}
+
+Orphans::Orphans(std::function<bool(const TaskName&)> runs, std::function<bool(pid_t)> is_own_child,
+                 std::function<bool(std::uint64_t)> executor_runs)
+    : runs_(std::move(runs)),
+      is_own_child_(std::move(is_own_child)),
+      executor_runs_(std::move(executor_runs)) {}
 
 bool Orphans::ShallDie(const Orphan& orphan, std::uint64_t oldest_start) const {
   if (orphan.task) return !runs_(*orphan.task);
+  if (orphan.executor) return !executor_runs_(*orphan.executor);
   return oldest_start >= orphan.found_before_start;
 }
 
@@ -70,9 +78,11 @@ void Orphans::Scan(std::uint64_t next_start, std::uint64_t oldest_start) {
     orphan.seen = true;
     if (is_new) orphan.found_before_start = next_start;
     // Again while it is not known: in the midst of an exec a process shows no environment.
-    if (!orphan.task) {
-      orphan.task = TaskOfEnvironment(
-          ReadProcFile("/proc/" + std::to_string(pid) + "/environ", kMostEnvironmentBytes));
+    if (!orphan.task && !orphan.executor) {
+      const std::string environment =
+          ReadProcFile("/proc/" + std::to_string(pid) + "/environ", kMostEnvironmentBytes);
+      orphan.task = TaskOfEnvironment(environment);
+      orphan.executor = ExecutorOfEnvironment(environment);
     }
     if (!orphan.killed && ShallDie(orphan, oldest_start)) {
       orphan.killed = true;

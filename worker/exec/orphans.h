@@ -1,5 +1,6 @@
 // Descendants of tasks that left their process group or session and lost their parent: the kernel
 // gives them to the worker, and here each is found, attributed to its task, and killed with it.
+// What functions started cannot be told apart by task: it is attributed to its executor.
 //
 // Owned by the loop thread. A process just being spawned is never seen here: the kernel lists it
 // under the launcher thread that spawned it, and orphans under the worker's first thread.
@@ -11,6 +12,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -29,16 +31,22 @@ struct TaskName {
 // `environment` is as /proc/PID/environ gives it: variables that end with a zero byte.
 std::optional<TaskName> TaskOfEnvironment(const std::string& environment);
 
+// Names an executor in its environment, hence in that of what it starts.
+inline constexpr std::string_view kExecutorVariable = "HAUL_EXECUTOR=";
+// The number that it gives.
+std::optional<std::uint64_t> ExecutorOfEnvironment(const std::string& environment);
+
 class Orphans {
  public:
   // `runs`: whether the task has started (or is just being started) and has not ended.
   // `is_own_child`: whether the worker itself started the process, with its first thread, as an
-  // executor.
-  Orphans(std::function<bool(const TaskName&)> runs, std::function<bool(pid_t)> is_own_child);
+  // executor. `executor_runs`: whether the executor of this number has not ended.
+  Orphans(std::function<bool(const TaskName&)> runs, std::function<bool(pid_t)> is_own_child,
+          std::function<bool(std::uint64_t)> executor_runs);
 
-  // Looks once: reaps what is dead, kills what outlived its task. What belongs to no known task is
-  // killed when every task that ran when it was found has ended. Starts are numbered as they
-  // happen: `next_start` is the next one's, `oldest_start` that of the oldest task that runs.
+  // Looks once: reaps what is dead, kills what outlived its task or executor. What belongs to
+  // neither is killed when every task that ran when it was found has ended. Starts are numbered as
+  // they happen: `next_start` is the next one's, `oldest_start` that of the oldest task that runs.
   void Scan(std::uint64_t next_start, std::uint64_t oldest_start);
 
   // Those that the last scan found of this task.
@@ -51,6 +59,7 @@ class Orphans {
  private:
   struct Orphan {
     std::optional<TaskName> task;
+    std::optional<std::uint64_t> executor;
     std::uint64_t found_before_start = 0;
     bool killed = false;
     bool out_of_reach = false;
@@ -61,6 +70,7 @@ class Orphans {
 
   const std::function<bool(const TaskName&)> runs_;
   const std::function<bool(pid_t)> is_own_child_;
+  const std::function<bool(std::uint64_t)> executor_runs_;
   absl::btree_map<pid_t, Orphan> orphans_;
   std::size_t killing_ = 0;
 };

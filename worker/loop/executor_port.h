@@ -41,6 +41,8 @@ class ExecutorPort {
   virtual void Reclaim(ExecutorId id, AssignmentId assignment, std::uint64_t count) = 0;
   virtual void StopTasks(ExecutorId id, AssignmentId assignment) = 0;
   virtual bool IsExecutor(pid_t pid) const = 0;
+  // Whether it was started and its end was not told.
+  virtual bool Runs(ExecutorId id) const = 0;
 };
 
 }  // namespace haul::worker

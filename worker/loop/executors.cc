@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "worker/exec/orphans.h"
+
 namespace haul::worker {
 
 Executors::Executors(exec::Reactor& reactor, const exec::ExecutorOptions& options)
@@ -24,7 +26,9 @@ void Executors::Start(ExecutorId id) {
     listener_->OnExecutorReclaimed(id, assignment, tasks);
   };
   callbacks.on_died = [this, id](const exec::ExecutorDeath& death) { OnDied(id, death); };
-  auto process = exec::ExecutorProcess::Start(&reactor_, options_, std::move(callbacks));
+  exec::ExecutorOptions options = options_;
+  options.environment.push_back(std::string(exec::kExecutorVariable) + std::to_string(id.value()));
+  auto process = exec::ExecutorProcess::Start(&reactor_, std::move(options), std::move(callbacks));
   if (process.ok()) {
     processes_.emplace(id, *std::move(process));
     return;

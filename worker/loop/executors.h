@@ -25,6 +25,7 @@ class Executors final : public ExecutorPort {
   void Reclaim(ExecutorId id, AssignmentId assignment, std::uint64_t count) override;
   void StopTasks(ExecutorId id, AssignmentId assignment) override;
   bool IsExecutor(pid_t pid) const override;
+  bool Runs(ExecutorId id) const override { return processes_.contains(id); }
 
  private:
   void OnDied(ExecutorId id, const exec::ExecutorDeath& death);

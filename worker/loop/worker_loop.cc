@@ -256,6 +256,7 @@ void WorkerLoop::OnExecutorReclaimed(ExecutorId id, AssignmentId assignment, Tas
 }
 
 void WorkerLoop::OnExecutorDied(ExecutorDied death) {
+  runner_->LookForOrphans();
   if (!attached_ && !core_.draining()) {
     // What does not start at first will not start later.
     if (!end_) end_ = WorkerEnd{WorkerEnd::Why::kNoExecutors, death.message};

@@ -96,6 +96,7 @@ class WorkerLoop final : public SessionListener,
   void OnCommandEnded(exec::CommandEnd end) override;
   void OnDirectoryMissing(const exec::CommandTask& task, const std::string& message) override;
   bool IsOwnChild(pid_t pid) override { return executors_.IsExecutor(pid); }
+  bool ExecutorRuns(std::uint64_t number) override { return executors_.Runs(ExecutorId(number)); }
   // ExecutorListener
   void OnExecutorReady(ExecutorId id, const std::vector<v1::FunctionInfo>& functions) override;
   void OnExecutorOutcome(ExecutorId id, AssignmentId assignment, Outcome outcome) override;

@@ -58,14 +58,16 @@ class MemberTag final : public rpc::Tag {
 
 // What is shared between the threads and by all calls.
 struct Shared {
-  Shared(const std::string& address, std::string the_token, std::function<void()> the_wake)
-      : channel(MakeChannel(address)),
-        stub(v1::WorkerSession::NewStub(channel)),
-        token(std::move(the_token)),
-        wake(std::move(the_wake)) {}
+  Shared(std::string the_address, std::string the_token, std::function<void()> the_wake)
+      : address(std::move(the_address)), token(std::move(the_token)), wake(std::move(the_wake)) {
+    ChangeConnection();
+  }
 
-  const std::shared_ptr<grpc::Channel> channel;
-  const std::unique_ptr<v1::WorkerSession::Stub> stub;
+  // What is called from now on has another connection. What was called before keeps its own.
+  void ChangeConnection() { stub = v1::WorkerSession::NewStub(MakeChannel(address)); }
+
+  const std::string address;
+  std::unique_ptr<v1::WorkerSession::Stub> stub;  // of the loop thread
   const std::string token;
   const std::function<void()> wake;
   grpc::CompletionQueue queue;
@@ -388,6 +390,12 @@ void Link::FinishSending() {
 
 void Link::Cancel() {
   if (impl_->stream != nullptr) impl_->stream->Cancel();
+}
+
+void Link::Abandon() {
+  Cancel();
+  for (const auto& [id, upload] : impl_->uploads) upload->Cancel();
+  impl_->shared.ChangeConnection();
 }
 
 void Link::StartUpload(const UploadJob& job) {

@@ -56,6 +56,9 @@ class Link {
   // Nothing more is sent; the coordinator ends the stream when it has read everything.
   void FinishSending();
   void Cancel();
+  // Cancels the stream and the uploads, and leaves their connection for another one: it may be dead
+  // without either end having been told, and the next stream would be put on it again.
+  void Abandon();
 
   void StartUpload(const UploadJob& job);
   void CancelUpload(std::uint64_t id);

@@ -62,8 +62,9 @@ void Session::Connect() {
 
 void Session::BackOff() {
   phase_ = Phase::kBackingOff;
-  backoff_us_ = backoff_us_ == 0 ? options_.backoff_min_us
-                                 : std::min(2 * backoff_us_, options_.backoff_max_us);
+  // A pause that outlasts the lease would be the worker's end, however short the lease is.
+  const std::int64_t most_us = std::min(options_.backoff_max_us, lease_us_ / 4);
+  backoff_us_ = std::min(backoff_us_ == 0 ? options_.backoff_min_us : 2 * backoff_us_, most_us);
   // Between half of it and all of it, so that workers do not come back all at once.
   const std::int64_t half = backoff_us_ / 2;
   const std::int64_t wait_us = half + std::uniform_int_distribution<std::int64_t>(
@@ -135,12 +136,16 @@ void Session::Heartbeat() {
   heartbeat_timer_ = reactor_.AddTimer(NowUs() + heartbeat_us_, [this] { Heartbeat(); });
 }
 
+// Answers to two heartbeats are missing: the connection may be dead without either end being told.
+// Half the lease is left to come back by another one; a worker that waited for all of it would find
+// itself expired.
 void Session::WatchSilence() {
-  const std::int64_t end_us = last_heard_us_ + lease_us_;
+  const std::int64_t limit_us = lease_us_ / 2;
+  const std::int64_t end_us = last_heard_us_ + limit_us;
   if (NowUs() >= end_us) {
-    spdlog::warn("the coordinator at {} has been silent for {} ms", options_.address,
-                 lease_us_ / 1000);
-    return link_.Cancel();
+    spdlog::warn("the coordinator at {} has been silent for {} ms: trying another connection",
+                 options_.address, limit_us / 1000);
+    return link_.Abandon();
   }
   silence_timer_ = reactor_.AddTimer(end_us, [this] { WatchSilence(); });
 }

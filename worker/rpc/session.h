@@ -23,7 +23,7 @@ struct SessionOptions {
   std::string token;
   std::int64_t backoff_min_us = 100'000;
   std::int64_t backoff_max_us = 2'000'000;
-  // How long silence is borne before Welcome has said what the lease is.
+  // What the lease is taken for before Welcome has said it; half of a lease of silence is borne.
   std::int64_t first_lease_us = 15'000'000;
   std::int64_t close_limit_us = 2'000'000;  // how long Close() may take
 };

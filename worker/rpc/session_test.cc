@@ -40,6 +40,7 @@ class FakeCoordinator final : public v1::WorkerSession::Service {
     {
       absl::MutexLock lock(&mutex);
       hellos.push_back(message.hello());
+      peers.push_back(context->peer());
       first = welcome;
     }
     stream->Write(first);
@@ -103,6 +104,7 @@ class FakeCoordinator final : public v1::WorkerSession::Service {
   absl::Mutex mutex;
   v1::CoordinatorMessage welcome ABSL_GUARDED_BY(mutex);
   std::vector<v1::Hello> hellos ABSL_GUARDED_BY(mutex);
+  std::vector<std::string> peers ABSL_GUARDED_BY(mutex);
   std::vector<std::uint64_t> sequences ABSL_GUARDED_BY(mutex);
   std::vector<v1::DeathCertificate> deaths ABSL_GUARDED_BY(mutex);
   std::map<std::uint64_t, std::string> uploads ABSL_GUARDED_BY(mutex);
@@ -271,7 +273,26 @@ TEST_F(SessionTest, ARestartedCoordinatorIsFoundAgain) {
   EXPECT_EQ(disconnected, 1);
 }
 
-TEST_F(SessionTest, SilenceForALeaseEndsTheStream) {
+// As where a machine between the two has forgotten the connection: it must be replaced while there
+// is still time to come back.
+TEST_F(SessionTest, SilenceEndsTheStreamBeforeTheLeaseIsOver) {
+  constexpr std::int64_t kLeaseMs = 5000;
+  {
+    absl::MutexLock lock(&coordinator.mutex);
+    coordinator.welcome.mutable_welcome()->set_lease_ms(kLeaseMs);
+  }
+  StartServer();
+  Start();
+  Until([&] { return !messages.empty(); });
+  bool lease_is_over = false;
+  reactor.AddTimer(ReadClocks().monotonic_us + kLeaseMs * 1000, [&] { lease_is_over = true; });
+  Until([&] { return Of(&FakeCoordinator::hellos).size() >= 2; });
+  EXPECT_FALSE(lease_is_over);
+  EXPECT_NE(Of(&FakeCoordinator::peers).at(1), Of(&FakeCoordinator::peers).at(0))
+      << "the silent connection was used again";
+}
+
+TEST_F(SessionTest, SilenceAgainAndAgainEndsEachStream) {
   {
     absl::MutexLock lock(&coordinator.mutex);
     coordinator.welcome.mutable_welcome()->set_lease_ms(100);
@@ -279,7 +300,7 @@ TEST_F(SessionTest, SilenceForALeaseEndsTheStream) {
   StartServer();
   Start();
   Until([&] { return disconnected >= 1; });
-  Until([&] { return Of(&FakeCoordinator::hellos).size() >= 2; });
+  Until([&] { return Of(&FakeCoordinator::hellos).size() >= 4; });
 }
 
 TEST_F(SessionTest, UploadsAreStartedAgainAfterAFailureThatMayPass) {
