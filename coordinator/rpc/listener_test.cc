@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <vector>
+
 #include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
 
@@ -82,9 +84,11 @@ TEST(ListenerTest, WithoutDescriptorsItTurnsAwayAndAcceptsAgainWhenThereAreSome)
   accepted.AwaitCount(1);
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  // Nothing beyond the descriptors that are in use now.
-  const int highest = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  const rlimit few{.rlim_cur = static_cast<rlim_t>(highest) + 3, .rlim_max = before.rlim_max};
+  // A few are left, but less than what the listener keeps for others.
+  std::vector<int> taken;
+  do taken.push_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  while (taken.back() < 40);
+  const rlimit few{.rlim_cur = static_cast<rlim_t>(taken.back()) + 8, .rlim_max = before.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
   const int refused = ConnectTo((*listener)->port());
   // It is closed, not left to wait.
@@ -95,7 +99,8 @@ TEST(ListenerTest, WithoutDescriptorsItTurnsAwayAndAcceptsAgainWhenThereAreSome)
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
   const int second = ConnectTo((*listener)->port());
   accepted.AwaitCount(2);
-  for (const int fd : {first, highest, refused, second}) ::close(fd);
+  taken.insert(taken.end(), {first, refused, second});
+  for (const int fd : taken) ::close(fd);
 }
 
 }  // namespace
