@@ -256,7 +256,8 @@ void WorkerLoop::OnExecutorReclaimed(ExecutorId id, AssignmentId assignment, Tas
 }
 
 void WorkerLoop::OnExecutorDied(ExecutorDied death) {
-  runner_->LookForOrphans();
+  // Without it the worker is ending: what is left is its guardian's to end.
+  if (runner_ != nullptr) runner_->LookForOrphans();
   if (!attached_ && !core_.draining()) {
     // What does not start at first will not start later.
     if (!end_) end_ = WorkerEnd{WorkerEnd::Why::kNoExecutors, death.message};
