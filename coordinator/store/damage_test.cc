@@ -149,7 +149,7 @@ TEST(DamageTest, AFlippedByteOfTheDatabaseIsFoundOrHarmless) {
   const std::string& database = life.image.files.at(kDatabase);
   std::mt19937_64 random(Seed());
   std::map<std::string, Tally> tallies;
-  for (int i = 0; i < (IsLong() ? 200'000 : 700); ++i) {
+  for (int i = 0; i < (IsLong() ? 30'000 : 700); ++i) {
     const std::size_t page = random() % (database.size() / kPageBytes);
     // Half of them where the structure is: the page's head and the pointers to its cells.
     const std::size_t at = page * kPageBytes + random() % (i % 2 == 0 ? 64 : kPageBytes);
@@ -174,7 +174,7 @@ TEST(DamageTest, AFlippedByteOfTheLogIsFoundOrHarmless) {
   const std::string& log = life.image.files.at(kLog);
   std::mt19937_64 random(Seed());
   std::map<std::string, Tally> tallies;
-  for (int i = 0; i < (IsLong() ? 100'000 : 300); ++i) {
+  for (int i = 0; i < (IsLong() ? 15'000 : 300); ++i) {
     constexpr std::size_t kHeadBytes = 32;
     constexpr std::size_t kFrameBytes = kPageBytes + 24;
     const char* kind = i % 10 == 0 ? "head" : i % 3 == 0 ? "head of a frame" : "page of a frame";

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 
 namespace haul::coordinator::sqlite {
 namespace {
@@ -69,7 +70,8 @@ absl::Status ErrorOf(sqlite3* database, int code) {
     default:
       break;
   }
-  absl::StrAppend(&text, sqlite3_errmsg(database));
+  // It may quote the damaged text of a table.
+  absl::StrAppend(&text, absl::StrReplaceAll(sqlite3_errmsg(database), {{"\n", " "}}));
   const int primary = code & 0xff;
   if (system_error != 0 && (primary == SQLITE_IOERR || primary == SQLITE_FULL ||
                             primary == SQLITE_CANTOPEN || primary == SQLITE_READONLY)) {

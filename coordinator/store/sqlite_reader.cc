@@ -101,7 +101,7 @@ absl::Status SqliteReader::Prepare() {
   }
   for (auto& [statement, sql] : wanted) {
     absl::StatusOr<Statement> prepared = database_.Prepare(sql);
-    if (!prepared.ok()) return prepared.status();
+    if (!prepared.ok()) return AsDamage(prepared.status());
     *statement = *std::move(prepared);
   }
   return absl::OkStatus();

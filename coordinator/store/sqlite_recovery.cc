@@ -94,7 +94,7 @@ absl::StatusOr<JobAccepted> ReadAccepted(const Statement& row) {
 absl::StatusOr<Recovered> SqliteStore::Recover() {
   if (!broken_.ok()) return broken_;
   Recovered recovered;
-  const absl::Status status = RecoverAll(recovered);
+  const absl::Status status = AsDamage(RecoverAll(recovered));
   if (!status.ok()) return Fail(WithAdvice(status, directory_->path()));
   return recovered;
 }
