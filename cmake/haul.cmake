@@ -149,7 +149,9 @@ endfunction()
 # With HAUL_UNITY the files of a target are compiled as one, so that the headers which they share (gRPC, CLI11,
 # GoogleTest: seconds each) are read once. Names in their unnamed namespaces must then differ.
 function(haul_share_headers target)
-  if(HAUL_UNITY)
+  get_target_property(sources ${target} SOURCES)
+  list(LENGTH sources count)
+  if(HAUL_UNITY AND count GREATER 1)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
   endif()
 endfunction()
