@@ -14,9 +14,7 @@ enum class PlantedBug : std::uint8_t {
   kOutcomeConfirmedBeforeCommit,
   kRepeatedSubmitIsNewJob,
   kAdoptionForgotten,         // after a restart work is given out at once
-  kEarlierMembershipAdopted,  // what a worker held before it was lost counts again
   kLossNotAwaited,            // a lost worker's work moves before the loss is on the disk
-  kChargeNotAwaited,          // likewise a failed task, before its charge is
   kWelcomeBeforeMembership,   // work is sent to a worker whose membership is not on the disk
   kTailMovedBeforeConfirmed,  // revoked tasks move before their holder confirms
   kDoneTasksRequeued,
@@ -40,7 +38,6 @@ enum class PlantedBug : std::uint8_t {
   // The shells, as the simulation plays them.
   kStaleOutcomeAccepted,  // an outcome counts, whatever assignment it comes from
   kEffectsBeforeCommit,
-  kUploadRefusedBeforeCommit,  // an output is refused for a loss that is not on the disk
   kEpochNotRaised,
   kMembershipNotStored,
 };

@@ -79,7 +79,7 @@ RecordSequence Core::RecordCharge(AssignmentId assignment, const Job& job, TaskI
       is_volatile);
   // Were the next start sent before that is on the disk, a restart could find two workers with the
   // task: this one, which still owes the outcome, and the next.
-  if (!is_volatile && !Planted(PlantedBug::kChargeNotAwaited)) Note(JobRestsOn{job.id, sequence});
+  if (!is_volatile) Note(JobRestsOn{job.id, sequence});
   return sequence;
 }
 

@@ -34,9 +34,7 @@ WorkerId Core::Join(const WorkerConnected& event, RecordSequence* rests_on) {
                                   .incarnation = event.profile.incarnation,
                                   .host = event.profile.host,
                                   .unix_us = now_.unix_us,
-                                  .joined_after = Planted(PlantedBug::kEarlierMembershipAdopted)
-                                                      ? AssignmentId()
-                                                      : AssignmentId(epoch_, last_assignment_)});
+                                  .joined_after = AssignmentId(epoch_, last_assignment_)});
   return id;
 }
 

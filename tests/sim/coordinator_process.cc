@@ -186,6 +186,9 @@ void CoordinatorProcess::Deliver(const Event& event) {
 void CoordinatorProcess::TakeInbox() {
   if (timeline_.now_us() < stands_still_until_us_) {
     timeline_.After(stands_still_until_us_ - timeline_.now_us(), [this, generation = generation_] {
+      if (generation != generation_) return;
+      // A turn takes only so much of what has gathered, and then looks at the leases.
+      if (timeline_.Chance(50)) Step(TimePassed{});
       if (generation == generation_) TakeInbox();
     });
     return;

@@ -68,19 +68,31 @@ void Sim::CoordinatorFault() {
   switch (timeline_.Below(5)) {
     case 0:
     case 1:
-      Count(coordinator_.state().adopting() ? FaultKind::kCoordinatorKilledInRecovery
-                                            : FaultKind::kCoordinatorKilled);
-      return coordinator_.Kill();
+      return KillCoordinatorLater(0);
     case 2:
       Count(FaultKind::kCoordinatorStoodStill);
       return coordinator_.StandStill(timeline_.Between(1'000, 2 * checkers_.lease_us()));
-    case 3:
+    case 3: {
       Count(FaultKind::kDiskSlow);
-      return coordinator_.SlowDisk(timeline_.Between(100'000, 5'000'000));
+      const std::int64_t duration_us = timeline_.Between(100'000, 5'000'000);
+      coordinator_.SlowDisk(duration_us);
+      // Then much is decided that is not on the disk.
+      if (timeline_.Chance(50)) KillCoordinatorLater(timeline_.Between(0, duration_us));
+      return;
+    }
     default:
       Count(FaultKind::kClockJumped);
       return coordinator_.JumpWallClock(timeline_.Between(-3'600'000'000, 3'600'000'000));
   }
+}
+
+void Sim::KillCoordinatorLater(std::int64_t delay_us) {
+  timeline_.After(delay_us, [this] {
+    if (!faults_ || !coordinator_.running()) return;
+    Count(coordinator_.state().adopting() ? FaultKind::kCoordinatorKilledInRecovery
+                                          : FaultKind::kCoordinatorKilled);
+    coordinator_.Kill();
+  });
 }
 
 void Sim::WorkerFault() {

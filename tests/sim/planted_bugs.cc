@@ -25,9 +25,7 @@ constexpr Named kBugs[] = {
     HAUL_NAMED(kOutcomeConfirmedBeforeCommit),
     HAUL_NAMED(kRepeatedSubmitIsNewJob),
     HAUL_NAMED(kAdoptionForgotten),
-    HAUL_NAMED(kEarlierMembershipAdopted),
     HAUL_NAMED(kLossNotAwaited),
-    HAUL_NAMED(kChargeNotAwaited),
     HAUL_NAMED(kWelcomeBeforeMembership),
     HAUL_NAMED(kTailMovedBeforeConfirmed),
     HAUL_NAMED(kDoneTasksRequeued),
@@ -48,7 +46,6 @@ constexpr Named kBugs[] = {
     HAUL_NAMED(kIntervalOffByOne),
     HAUL_NAMED(kStaleOutcomeAccepted),
     HAUL_NAMED(kEffectsBeforeCommit),
-    HAUL_NAMED(kUploadRefusedBeforeCommit),
     HAUL_NAMED(kEpochNotRaised),
     HAUL_NAMED(kMembershipNotStored),
 };

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/planted_bug.h"
 
 namespace haul::sim {
 
@@ -92,6 +91,8 @@ Result Sim::Run() {
 
   faults_ = false;
   timeline_.Trace("no more faults");
+  // Nothing that comes now is healed by the next connection.
+  for (int number = 0; number < 6; ++number) clients_.Add(2'000'000);
   for (const auto& worker : workers_) {
     if (worker->alive()) worker->Thaw();
   }
@@ -123,7 +124,11 @@ void Sim::OnCoordinatorDied() {
   network_.BreakAll();
   const std::int64_t away_us =
       timeline_.Chance(70) ? timeline_.Between(1'000, 1'000'000) : timeline_.Between(0, 8'000'000);
-  timeline_.After(faults_ ? away_us : 1'000, [this] { coordinator_.Start(); });
+  timeline_.After(faults_ ? away_us : 1'000, [this] {
+    coordinator_.Start();
+    // Recovery is when another death is worst.
+    if (faults_ && timeline_.Chance(25)) KillCoordinatorLater(timeline_.Between(0, 5'000'000));
+  });
 }
 
 // ---- workers ----
@@ -190,8 +195,7 @@ SimWorker::Uploaded Sim::Upload(AssignmentId id, JobId job, TaskIndex task) {
   if (assignment != nullptr && assignment->job == job && assignment->tasks.Contains(task)) {
     return SimWorker::Uploaded::kYes;
   }
-  const bool may_change = state.adopting() || (coordinator_.undecided_records() > 0 &&
-                                               !Planted(PlantedBug::kUploadRefusedBeforeCommit));
+  const bool may_change = state.adopting() || coordinator_.undecided_records() > 0;
   return may_change ? SimWorker::Uploaded::kTryAgain : SimWorker::Uploaded::kRefused;
 }
 

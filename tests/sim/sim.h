@@ -51,6 +51,7 @@ class Sim {
   void PlanFault();
   void Fault();
   void CoordinatorFault();
+  void KillCoordinatorLater(std::int64_t delay_us);
   void WorkerFault();
   void KillWorker(std::size_t place);
   void DoubleWorker(std::size_t place);
