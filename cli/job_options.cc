@@ -42,7 +42,12 @@ absl::Status FillSpec(const JobOptions& options, client::JobSpec* spec) {
     return absl::InvalidArgumentError(
         absl::StrCat("--retries: ", options.retries, ", must be below ", options.retries));
   }
+  if (options.at_most_once && options.retries > 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--retries: ", options.retries, ", must be 0 with --at-most-once"));
+  }
   spec->max_attempts = options.retries + 1;
+  spec->at_most_once = options.at_most_once;
   spec->volatile_job = options.volatile_job;
   return absl::OkStatus();
 }
@@ -162,6 +167,8 @@ void AddJobOptions(CLI::App& app, JobOptions& options) {
       "--memory", options.memory,
       "Most memory of a command with all its processes: 64MiB, 2GiB (default: no limit)");
   app.add_option("--retries", options.retries, "Further attempts of a task that fails (default 0)");
+  app.add_flag("--at-most-once", options.at_most_once,
+               "Never start a task twice: what is lost with its worker ends as lost");
   app.add_flag("--volatile", options.volatile_job,
                "Keep the job in memory only: faster, and lost with the coordinator");
   app.add_option("--request-id", options.request_id,

@@ -22,6 +22,7 @@ struct JobOptions {
   std::string timeout = "0";
   std::string memory;  // empty: no limit
   std::uint32_t retries = 0;
+  bool at_most_once = false;
   bool volatile_job = false;
   std::string request_id;
   std::vector<std::string> input_files;

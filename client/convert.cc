@@ -63,6 +63,7 @@ JobSpec SpecFromWire(v1::JobSpec&& wire) {
   spec.cpus_milli = wire.cpus_milli();
   spec.timeout_ms = wire.timeout_ms();
   spec.max_attempts = wire.max_attempts();
+  spec.at_most_once = wire.at_most_once();
   spec.volatile_job = wire.volatile_job();
   spec.memory_bytes = wire.memory_bytes();
   return spec;
@@ -90,6 +91,7 @@ void ToWire(const JobSpec& spec, v1::JobSpec* out) {
   out->set_cpus_milli(spec.cpus_milli);
   out->set_timeout_ms(spec.timeout_ms);
   out->set_max_attempts(spec.max_attempts);
+  out->set_at_most_once(spec.at_most_once);
   out->set_volatile_job(spec.volatile_job);
   out->set_memory_bytes(spec.memory_bytes);
 }

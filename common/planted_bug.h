@@ -25,6 +25,10 @@ enum class PlantedBug : std::uint8_t {
   kDrainingWorkerFed,
   kMaxRunningIgnored,
   kCancelledTasksForgotten,  // tasks that come back to a cancelled job have no end
+  kRepeatedExtendAdds,       // tasks that an open job has already are added again
+  kExtendAnsweredBeforeCommit,
+  kStartNotAwaited,  // an at-most-once task is sent before its start is on the disk
+  kLostRunAgain,     // an at-most-once task that was lost starts again
   // The worker's core.
   kOwedDroppedOnReconnect,  // what was under way when a connection broke is not said again
   kRunningNotListed,        // the hello leaves out what runs

@@ -103,10 +103,17 @@ is_for_tests() {
   esac
 }
 
+# A process for each include would be most of the time that this takes.
+declare -A known_kinds=() known_allowed=()
+
 check_include() { # file line bracket included
   local file=$1 line=$2 bracket=$3 included=$4 room kind
   room=${file%/*}
-  kind=$(kind_of "$included")
+  kind=${known_kinds[$included]:-}
+  if [[ -z $kind ]]; then
+    kind=$(kind_of "$included")
+    known_kinds[$included]=$kind
+  fi
   # A function library sees include/ alone, so what its sources share stands beside them.
   if [[ $bracket == '"' && $included != */* && $room == examples/functions ]]; then
     return
@@ -115,7 +122,10 @@ check_include() { # file line bracket included
     violation "$file:$line: write \"$included\" as a path from the root of the repository"
     return
   fi
-  local allowed=" $(allowed_for "$file" "$room") "
+  if [[ -z ${known_allowed[$file]:-} ]]; then
+    known_allowed[$file]=" $(allowed_for "$file" "$room") "
+  fi
+  local allowed=${known_allowed[$file]}
   if [[ $allowed == "  " ]]; then
     violation "$file:$line: $room is not a room yet; say in tests/arrows_test.sh what it may include"
     return

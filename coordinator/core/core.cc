@@ -69,7 +69,7 @@ RecordSequence Core::Record(DurableRecord record, bool is_volatile) {
 // ---- jobs ----
 
 absl::Status Core::CheckSubmit(const JobSpec& spec) const {
-  if (spec.task_count == 0) {
+  if (spec.task_count == 0 && !spec.is_open) {
     return absl::InvalidArgumentError("task_count: 0, a job needs at least 1 task");
   }
   if (spec.task_count > options_.max_tasks_per_job) {
@@ -78,6 +78,10 @@ absl::Status Core::CheckSubmit(const JobSpec& spec) const {
   }
   if (spec.cpus_milli == 0 || spec.max_attempts == 0) {
     return absl::InvalidArgumentError("cpus and max_attempts must be greater than 0");
+  }
+  if (spec.at_most_once && spec.max_attempts > 1) {
+    return absl::InvalidArgumentError(absl::StrCat("max_attempts: ", spec.max_attempts,
+                                                   ", but a job with at_most_once has 1 attempt"));
   }
   if (state_.active_jobs() >= options_.max_active_jobs) {
     return absl::ResourceExhaustedError(
@@ -107,18 +111,24 @@ void Core::On(const JobSubmitted& event) {
   const bool is_volatile = event.spec.is_volatile;
   const JobId id =
       is_volatile ? JobId((epoch_ << kVolatileJobBits) | ++last_volatile_job_) : JobId(++last_job_);
+  const RecordSequence sequence = Record(JobAccepted{id, event.spec, now_.unix_us}, is_volatile);
+  Note(JobRestsOn{id, sequence});
+  Note(JobKeptOpen{id, now_.monotonic_us});
+  CatchUp(id);
+  Do(AnswerSubmit{event.request, id, false},
+     Planted(PlantedBug::kSubmitAnsweredBeforeCommit) ? 0 : sequence);
+}
+
+void Core::CatchUp(JobId id) {
+  const std::int32_t priority = state_.FindJob(id)->facts.spec.priority;
   std::uint64_t virtual_us = ~0ull;
   for (const JobId other_id : state_.ready_jobs()) {
     const Job& other = *state_.FindJob(other_id);
-    if (other.facts.spec.priority == event.spec.priority) {
+    if (other_id != id && other.facts.spec.priority == priority) {
       virtual_us = std::min(virtual_us, other.virtual_us);
     }
   }
-  const RecordSequence sequence = Record(JobAccepted{id, event.spec, now_.unix_us}, is_volatile);
-  Note(JobRestsOn{id, sequence});
   if (virtual_us != ~0ull) Note(JobCaughtUp{id, virtual_us});
-  Do(AnswerSubmit{event.request, id, false},
-     Planted(PlantedBug::kSubmitAnsweredBeforeCommit) ? 0 : sequence);
 }
 
 void Core::On(const JobCancelAsked& event) {
@@ -164,26 +174,37 @@ void Core::On(const JobForgetAsked& event) {
   Do(AnswerJob{event.request, event.job}, sequence);
 }
 
+void Core::EndUnowned(const Job& job) {
+  OutcomeRecorded record{.job = job.id, .unix_us = now_.unix_us};
+  IntervalSet unowned = job.ready;
+  unowned.Add(job.ready_alone);
+  if (job.facts.cancel) {
+    record.status = TaskStatus::kCancelled;
+    record.cause = Cause::kCancelled;
+    record.message = job.facts.cancel->by;
+    if (Planted(PlantedBug::kCancelledTasksForgotten) && job.started) unowned = {};
+  } else {
+    record.status = TaskStatus::kLost;
+    record.cause = Cause::kWorkerLost;
+    record.message = "it may have started, and whoever had it is gone";
+    unowned = unowned.Intersection(job.facts.started);
+    if (Planted(PlantedBug::kLostRunAgain)) unowned = {};
+  }
+  for (const TaskRange& range : unowned.ranges()) {
+    record.tasks = range;
+    RecordOutcome(job, record);
+  }
+}
+
 void Core::Settle(JobId id) {
   const Job& job = *state_.FindJob(id);
   if (job.is_ended()) return;
   const bool is_volatile = job.facts.spec.is_volatile;
   RecordSequence sequence = 0;
-  if (job.facts.cancel && !state_.WaitsForAdoption(job)) {
-    IntervalSet unowned = job.ready;
-    unowned.Add(job.ready_alone);
-    if (Planted(PlantedBug::kCancelledTasksForgotten) && job.started) unowned = {};
-    for (const TaskRange& range : unowned.ranges()) {
-      sequence = Record(OutcomeRecorded{.job = id,
-                                        .tasks = range,
-                                        .status = TaskStatus::kCancelled,
-                                        .cause = Cause::kCancelled,
-                                        .message = job.facts.cancel->by,
-                                        .unix_us = now_.unix_us},
-                        is_volatile);
-    }
-  }
-  if (job.facts.done_count() == job.facts.spec.task_count && job.assigned_tasks == 0) {
+  const bool may_hold_unowned = job.facts.cancel || !job.facts.started.empty();
+  if (may_hold_unowned && !state_.WaitsForAdoption(job)) EndUnowned(job);
+  const bool may_grow = job.facts.open && !job.facts.cancel;
+  if (job.facts.done_count() == job.facts.spec.task_count && job.assigned_tasks == 0 && !may_grow) {
     const TaskCounts counts = job.facts.counts;
     const JobState state = counts.failed + counts.lost > 0 ? JobState::kFailed
                            : counts.cancelled > 0          ? JobState::kCancelled
@@ -203,7 +224,10 @@ void Core::On(const ServingStarted&) {
   for (const auto& [id, job] : state_.jobs()) {
     if (!job.is_ended()) unfinished.push_back(id);
   }
-  for (const JobId id : unfinished) Settle(id);
+  for (const JobId id : unfinished) {
+    if (state_.FindJob(id)->facts.open) Note(JobKeptOpen{id, now_.monotonic_us});
+    Settle(id);
+  }
 }
 
 void Core::EndAdoptionIfAllAreBack() {
@@ -251,6 +275,7 @@ void Core::ExpireLeases() {
     }
   }
   for (const WorkerId id : expired) Lose(id, "its lease ran out");
+  CloseAbandonedJobs(stood_still);
 }
 
 void Core::On(const TimePassed&) {
@@ -296,6 +321,13 @@ void Core::Carry(const Feed& feed) {
     const bool with_spec = !SurelyHolds(state_, worker, feed.job);
     const AssignmentId id(epoch_, ++last_assignment_);
     Note(AssignmentOpened{id, feed.job, feed.worker, IntervalSet(tasks), feed.width, feed.alone});
+    if (job.facts.spec.at_most_once) {
+      const RecordSequence sequence =
+          Record(StartsRecorded{feed.job, tasks, id}, job.facts.spec.is_volatile);
+      if (sequence > 0 && !Planted(PlantedBug::kStartNotAwaited)) {
+        Note(JobRestsOn{feed.job, sequence});
+      }
+    }
     SendAssignment send{.id = id,
                         .job = feed.job,
                         .tasks = tasks,

@@ -23,6 +23,8 @@ struct CoreOptions {
   std::int64_t lease_ms = 15'000;
   // So often may a task take its executor or its worker down, then it has failed.
   std::uint32_t max_crashes = 3;
+  // So long may an open job hear nothing from whoever extends it; then it is closed.
+  std::int64_t open_job_lease_ms = 60'000;
   std::uint64_t max_active_jobs = 100'000;  // that have not ended
   std::uint64_t max_tasks_per_job = 100'000'000;
   ScheduleOptions schedule;
@@ -60,6 +62,7 @@ class Core {
 
  private:
   void On(const JobSubmitted& event);
+  void On(const JobExtendAsked& event);
   void On(const JobCancelAsked& event);
   void On(const JobForgetAsked& event);
   void On(const WorkerConnected& event);
@@ -91,14 +94,23 @@ class Core {
   }
 
   absl::Status CheckSubmit(const JobSpec& spec) const;
+  absl::Status CheckExtend(const JobExtendAsked& event) const;
+  // Before a job's first ready tasks: it has no claim to what others used meanwhile.
+  void CatchUp(JobId job);
+  void Extend(const Job& job, std::uint64_t count, std::uint64_t input_bytes, bool close);
+  void CloseAbandonedJobs(bool stood_still);
   // What became of one outcome of an assignment: recorded for good, or charged and to be run again.
   RecordSequence Conclude(const Assignment& assignment, const Job& job,
                           const OutcomeHeader& outcome, std::uint32_t payload);
   RecordSequence RecordOutcome(const Job& job, OutcomeRecorded record);
   RecordSequence RecordCharge(AssignmentId assignment, const Job& job, TaskIndex task,
                               const Charge& charge);
-  // Tasks of a cancelled job that nobody runs end as cancelled; a job whose tasks all ended, ends.
+  // Tasks that nobody holds and that must not start (again) end: as cancelled, or as lost. A job
+  // whose tasks all ended, ends.
   void Settle(JobId job);
+  void EndUnowned(const Job& job);
+  // Of an at-most-once job: what comes back was not started, and may go elsewhere.
+  void WithdrawStarts(AssignmentId assignment, const Job& job, const IntervalSet& tasks);
   RecordSequence ConcludeCrash(const Assignment& assignment, const Job& job, OutcomeRecorded record,
                                bool culprit);
   RecordSequence ConcludeFailures(const Assignment& assignment, const Job& job,

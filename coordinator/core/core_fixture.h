@@ -22,9 +22,9 @@ namespace haul::coordinator {
 // Names the effect for a failure's message.
 inline std::string NameOf(const Effect& effect) {
   static constexpr const char* kNames[] = {
-      "AnswerSubmit",   "AnswerJob",  "AnswerWorker", "AnswerError", "SendWelcome",
-      "SendAssignment", "SendRevoke", "SendCancel",   "SendDurable", "SendDrain",
-      "SendStop",       "SendDepart", "CloseSession", "NotifyJob"};
+      "AnswerSubmit", "AnswerExtend",   "AnswerJob",  "AnswerWorker", "AnswerError",
+      "SendWelcome",  "SendAssignment", "SendRevoke", "SendCancel",   "SendDurable",
+      "SendDrain",    "SendStop",       "SendDepart", "CloseSession", "NotifyJob"};
   static_assert(std::size(kNames) == std::variant_size_v<decltype(Effect::what)>);
   return kNames[effect.what.index()];
 }

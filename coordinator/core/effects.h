@@ -22,6 +22,12 @@ struct AnswerSubmit {
   JobId job;
   bool already_accepted = false;  // what was submitted now is to be dropped
 };
+struct AnswerExtend {  // so far the job has so many tasks, and takes more or not
+  RequestId request;
+  JobId job;
+  std::uint64_t task_count = 0;
+  bool open = false;
+};
 struct AnswerJob {  // the request about this job was carried out
   RequestId request;
   JobId job;
@@ -90,9 +96,9 @@ struct NotifyJob {
 };
 
 struct Effect {
-  std::variant<AnswerSubmit, AnswerJob, AnswerWorker, AnswerError, SendWelcome, SendAssignment,
-               SendRevoke, SendCancel, SendDurable, SendDrain, SendStop, SendDepart, CloseSession,
-               NotifyJob>
+  std::variant<AnswerSubmit, AnswerExtend, AnswerJob, AnswerWorker, AnswerError, SendWelcome,
+               SendAssignment, SendRevoke, SendCancel, SendDurable, SendDrain, SendStop, SendDepart,
+               CloseSession, NotifyJob>
       what;
   RecordSequence rests_on = 0;
 };

@@ -21,6 +21,17 @@ struct JobSubmitted {
   RequestId request;
   JobSpec spec;
 };
+// Tasks [first, first + count) for an open job, whose inputs wait beside the core, and perhaps the
+// word that these were the last. What the job has already is said again. With neither it says that
+// there may be more.
+struct JobExtendAsked {
+  RequestId request;
+  JobId job;
+  TaskIndex first = 0;
+  std::uint64_t count = 0;
+  std::uint64_t input_bytes = 0;
+  bool close = false;
+};
 struct JobCancelAsked {
   RequestId request;
   JobId job;
@@ -104,9 +115,9 @@ struct WorkerStopAsked {
 struct ServingStarted {};
 struct TimePassed {};
 
-using Event = std::variant<JobSubmitted, JobCancelAsked, JobForgetAsked, WorkerConnected,
-                           WorkerSpoke, WorkerStartedDraining, WorkerSaidGoodbye, SessionClosed,
-                           WorkerDeathReported, TasksFinished, TasksHandedBack, WorkerDrainAsked,
-                           WorkerStopAsked, ServingStarted, TimePassed>;
+using Event = std::variant<JobSubmitted, JobExtendAsked, JobCancelAsked, JobForgetAsked,
+                           WorkerConnected, WorkerSpoke, WorkerStartedDraining, WorkerSaidGoodbye,
+                           SessionClosed, WorkerDeathReported, TasksFinished, TasksHandedBack,
+                           WorkerDrainAsked, WorkerStopAsked, ServingStarted, TimePassed>;
 
 }  // namespace haul::coordinator

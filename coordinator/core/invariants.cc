@@ -23,7 +23,14 @@ void CheckJob(const State& state, const Job& job, const IntervalSet& assigned) {
   HAUL_CHECK(parts == job.facts.spec.task_count);
   HAUL_CHECK(all.First(parts) == (TaskRange{0, parts}));
   HAUL_CHECK(state.ready_jobs().contains(job.id) == job.has_ready());
+  HAUL_CHECK(state.open_jobs().contains(job.id) == job.facts.open);
   for (const auto& [task, charge] : job.facts.charges) HAUL_CHECK(!job.facts.done.Contains(task));
+  // Who holds a task may have started it; what may have started and nobody holds is lost.
+  const bool at_most_once = job.facts.spec.at_most_once;
+  const IntervalSet& started = job.facts.started;
+  HAUL_CHECK(at_most_once ? started.Intersection(assigned) == assigned : started.empty());
+  HAUL_CHECK(!at_most_once || started == assigned || !state.serving() ||
+             state.WaitsForAdoption(job) || Planted(PlantedBug::kLostRunAgain));
 }
 
 std::uint64_t CheckWorker(const State& state, const Worker& worker) {

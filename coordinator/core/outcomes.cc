@@ -37,6 +37,10 @@ RecordSequence Core::ConcludeCrash(const Assignment& assignment, const Job& job,
     record.message = job.facts.cancel->by;
     return RecordOutcome(job, std::move(record));
   }
+  if (job.facts.spec.at_most_once) {
+    record.status = culprit ? TaskStatus::kFailed : TaskStatus::kLost;
+    return RecordOutcome(job, std::move(record));
+  }
   RecordSequence sequence = 0;
   const TaskRange tasks = record.tasks;
   for (TaskIndex task = tasks.first; task < tasks.end(); ++task) {
@@ -115,6 +119,14 @@ void Core::On(const TasksFinished& event) {
   DepartIfDrained(worker_id);
 }
 
+void Core::WithdrawStarts(AssignmentId assignment, const Job& job, const IntervalSet& tasks) {
+  if (!job.facts.spec.at_most_once) return;
+  for (const TaskRange& range : tasks.ranges()) {
+    Record(StartsRecorded{job.id, range, assignment, /*withdrawn=*/true},
+           job.facts.spec.is_volatile);
+  }
+}
+
 void Core::On(const TasksHandedBack& event) {
   const Worker* worker = state_.FindWorker(event.session);
   if (worker == nullptr) return;
@@ -129,6 +141,7 @@ void Core::On(const TasksHandedBack& event) {
     for (const TaskRange& range : event.ranges)
       given_back.Add(assignment->tasks.Intersection(range));
     if (!given_back.empty()) {
+      WithdrawStarts(event.assignment, *state_.FindJob(event.job), given_back);
       Note(AssignmentReduced{event.assignment, given_back});
       Settle(event.job);
     }

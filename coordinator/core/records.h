@@ -32,7 +32,9 @@ struct JobSpec {
   std::uint32_t cpus_milli = 1000;
   std::uint32_t max_running = 0;  // 0: no limit
   std::uint32_t max_attempts = 1;
+  bool at_most_once = false;  // a start is recorded before it is sent; what is lost then stays so
   bool is_volatile = false;
+  bool is_open = false;           // takes more tasks until it is closed; task_count is so far
   std::uint64_t input_bytes = 0;  // of all tasks
   InputSetId input_set;           // none for an array
 
@@ -68,6 +70,14 @@ struct JobAccepted {
   std::int64_t unix_us = 0;
 };
 
+// An open job got `count` tasks more, behind those that it has, or takes none from here on.
+struct JobExtended {
+  JobId job;
+  std::uint64_t count = 0;
+  std::uint64_t input_bytes = 0;  // of these tasks
+  bool closed = false;
+};
+
 // Tasks of one job ended for good. `payload` says where the loop finds the outcome itself (results,
 // outputs, times), by position in the event that brought it; kNoPayload where there is nothing but
 // this.
@@ -94,6 +104,15 @@ struct AttemptsCharged {
   // Whose start it was. What this assignment, or an earlier one, still says of the task after a
   // restart is said twice.
   AssignmentId assignment;
+};
+
+// These tasks of an at-most-once job may have started from here on; or, withdrawn, they came back
+// and did not. What has such a start, no outcome and nobody who holds it is lost.
+struct StartsRecorded {
+  JobId job;
+  TaskRange tasks;
+  AssignmentId assignment;
+  bool withdrawn = false;
 };
 
 struct JobCancelRequested {
@@ -229,6 +248,11 @@ struct WorkerRestsOn {
   WorkerId worker;
   std::uint64_t sequence = 0;
 };
+// Whoever extends this open job is still there.
+struct JobKeptOpen {
+  JobId job;
+  std::int64_t monotonic_us = 0;
+};
 // A job joins those that run: it has no claim to what they used before it came.
 struct JobCaughtUp {
   JobId job;
@@ -237,12 +261,13 @@ struct JobCaughtUp {
 struct LanesFed {};  // scheduling has looked at every hungry lane
 
 using DurableRecord =
-    std::variant<JobAccepted, OutcomeRecorded, AttemptsCharged, JobCancelRequested, JobEnded,
-                 JobForgotten, WorkerJoined, WorkerLeft>;
+    std::variant<JobAccepted, JobExtended, OutcomeRecorded, AttemptsCharged, StartsRecorded,
+                 JobCancelRequested, JobEnded, JobForgotten, WorkerJoined, WorkerLeft>;
 using VolatileRecord =
     std::variant<WorkerAttached, WorkerDetached, WorkerHeard, WorkerDraining, WorkerStopping,
                  WorkerDeparting, JobSuspected, WorkerRefusedJob, AssignmentOpened,
                  AssignmentReduced, RevokeAsked, RevokeAnswered, TasksMeasured, JobBlocked,
-                 AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn, JobCaughtUp, LanesFed>;
+                 AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn, JobKeptOpen, JobCaughtUp,
+                 LanesFed>;
 
 }  // namespace haul::coordinator

@@ -313,7 +313,7 @@ Plan Schedule(const State& state, const ScheduleOptions& options, Now now) {
 }
 
 std::uint64_t BacklogTarget(const Job& job, std::uint32_t width, const ScheduleOptions& options) {
-  if (job.mean_task_ns == 0) return 0;
+  if (job.mean_task_ns == 0 || job.facts.spec.at_most_once) return 0;
   const auto target_ns = static_cast<std::uint64_t>(options.backlog_target_ms) * 1'000'000 * width;
   std::uint64_t tasks = (target_ns + job.mean_task_ns / 2) / job.mean_task_ns;
   tasks = std::min(tasks, options.max_backlog_tasks);
@@ -328,7 +328,11 @@ bool IsEligible(const Worker& worker, const Job& job) {
 }
 
 std::string WaitingReason(const State& state, const Job& job) {
-  if (job.is_ended() || !job.has_ready()) return "";
+  if (job.is_ended()) return "";
+  if (!job.has_ready()) {
+    const bool waits_for_more = job.facts.open && job.assigned_tasks == 0;
+    return waits_for_more ? "it is open, and waits for more tasks" : "";
+  }
   if (state.WaitsForAdoption(job)) {
     return "the coordinator restarted and waits for the workers it knew";
   }

@@ -111,12 +111,28 @@ void State::On(const JobAccepted& record) {
   job.id = record.job;
   job.facts.spec = record.spec;
   job.facts.accepted_unix_us = record.unix_us;
+  job.facts.open = record.spec.is_open;
+  if (job.facts.open) open_jobs_.insert(job.id);
   job.ready.Add({0, record.spec.task_count});
   if (!record.spec.request_id.empty()) {
     requests_[{record.spec.owner, record.spec.request_id}] = record.job;
   }
   ++active_jobs_;
   newest_job_ = record.job;
+  IndexJob(job);
+}
+
+void State::On(const JobExtended& record) {
+  Job& job = MutableJob(record.job);
+  HAUL_CHECK(job.facts.open && !job.is_ended());
+  JobSpec& spec = job.facts.spec;
+  job.ready.Add({spec.task_count, record.count});
+  spec.task_count += record.count;
+  spec.input_bytes += record.input_bytes;
+  if (record.closed) {
+    job.facts.open = false;
+    open_jobs_.erase(job.id);
+  }
   IndexJob(job);
 }
 
@@ -129,6 +145,7 @@ void State::On(const OutcomeRecorded& record) {
   job.facts.counts.Of(record.status) += record.tasks.count;
   job.ready.Remove(record.tasks);
   job.ready_alone.Remove(record.tasks);
+  job.facts.started.Remove(record.tasks);
   auto it = job.facts.charges.lower_bound(record.tasks.first);
   while (it != job.facts.charges.end() && it->first < record.tasks.end()) {
     it = job.facts.charges.erase(it);
@@ -146,6 +163,15 @@ void State::On(const AttemptsCharged& record) {
   }
 }
 
+void State::On(const StartsRecorded& record) {
+  IntervalSet& started = MutableJob(record.job).facts.started;
+  if (record.withdrawn) {
+    started.Remove(record.tasks);
+  } else {
+    started.Add(record.tasks);
+  }
+}
+
 void State::On(const JobCancelRequested& record) {
   Job& job = MutableJob(record.job);
   if (!job.facts.cancel) job.facts.cancel = record;
@@ -157,9 +183,13 @@ void State::On(const JobEnded& record) {
   job.facts.ended = record.state;
   job.facts.ended_unix_us = record.unix_us;
   job.facts.counts = record.counts;
+  job.facts.spec.task_count = record.counts.total();  // of an open one the store forgets the rest
+  job.facts.open = false;
+  open_jobs_.erase(job.id);
   // From here on the job is its counts; which task ended how is in the store.
   job.facts.done = {};
   job.facts.charges.clear();
+  job.facts.started = {};
   job.ready = {};
   job.ready_alone = {};
   --active_jobs_;
@@ -406,12 +436,17 @@ void State::On(const AdoptionBegan&) {
   for (auto& [id, job] : jobs_) job.recovered = !job.is_ended();
   for (const auto& [id, worker] : workers_) awaited_.insert(id);
   adopting_ = !awaited_.empty();
+  serving_ = true;
 }
 
 void State::On(const JobRestsOn& record) { MutableJob(record.job).rests_on = record.sequence; }
 
 void State::On(const WorkerRestsOn& record) {
   MutableWorker(record.worker).rests_on = record.sequence;
+}
+
+void State::On(const JobKeptOpen& record) {
+  MutableJob(record.job).kept_open_us = record.monotonic_us;
 }
 
 void State::On(const JobCaughtUp& record) {

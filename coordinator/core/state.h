@@ -34,6 +34,8 @@ struct JobFacts {
   TaskCounts counts;
   IntervalSet done;  // emptied when the job ends
   absl::btree_map<TaskIndex, Charge> charges;
+  bool open = false;    // takes more tasks
+  IntervalSet started;  // at most once: may have started, and has no outcome
   std::uint64_t retried = 0;
   std::optional<JobCancelRequested> cancel;
   std::optional<JobState> ended;
@@ -56,6 +58,7 @@ struct Job {
   std::uint64_t virtual_us = 0;      // cpu time used, comparable among jobs of one priority
   std::int64_t blocked_since_us = 0;
   bool started = false;
+  std::int64_t kept_open_us = 0;         // monotonic; when whoever extends it was last heard
   bool recovered = false;                // came from the store: waits for adoption
   bool suspected = false;                // of having taken a worker down
   absl::btree_set<WorkerId> workers;     // that hold some of it
@@ -155,19 +158,23 @@ class State {
   const absl::btree_set<std::pair<WorkerId, LaneKey>>& backlogged_lanes() const {
     return backlogged_;
   }
+  const absl::btree_set<JobId>& open_jobs() const { return open_jobs_; }
   std::uint64_t active_jobs() const { return active_jobs_; }
   // Workers known before the restart that have not come back; while there is one, recovered jobs
   // wait.
   const absl::btree_set<WorkerId>& awaited() const { return awaited_; }
   bool adopting() const { return adopting_; }
+  bool serving() const { return serving_; }  // from then on the core settles what it decides
   bool WaitsForAdoption(const Job& job) const { return adopting_ && job.recovered; }
   // Connected workers, by the functions they serve.
   const absl::btree_map<ServedFunction, std::uint32_t>& functions() const { return functions_; }
 
  private:
   void On(const JobAccepted& record);
+  void On(const JobExtended& record);
   void On(const OutcomeRecorded& record);
   void On(const AttemptsCharged& record);
+  void On(const StartsRecorded& record);
   void On(const JobCancelRequested& record);
   void On(const JobEnded& record);
   void On(const JobForgotten& record);
@@ -191,6 +198,7 @@ class State {
   void On(const AdoptionEnded& record);
   void On(const JobRestsOn& record);
   void On(const WorkerRestsOn& record);
+  void On(const JobKeptOpen& record);
   void On(const JobCaughtUp& record);
   void On(const LanesFed& record);
 
@@ -211,11 +219,13 @@ class State {
   absl::btree_map<std::string, WorkerId> incarnations_;
   absl::btree_map<ServedFunction, std::uint32_t> functions_;
   absl::btree_set<JobId> ready_jobs_;
+  absl::btree_set<JobId> open_jobs_;
   absl::btree_set<WorkerId> roomy_workers_;
   absl::btree_set<std::pair<WorkerId, LaneKey>> hungry_;
   absl::btree_set<std::pair<WorkerId, LaneKey>> backlogged_;
   absl::btree_set<WorkerId> awaited_;
   bool adopting_ = false;
+  bool serving_ = false;
   std::uint64_t active_jobs_ = 0;
   JobId newest_job_;
 };

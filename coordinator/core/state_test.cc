@@ -23,6 +23,8 @@ void ExpectSameFacts(const State& live, const State& recovered) {
     EXPECT_EQ(other->facts.ended_unix_us, job.facts.ended_unix_us);
     EXPECT_EQ(other->facts.done, job.facts.done);
     EXPECT_EQ(other->facts.charges, job.facts.charges);
+    EXPECT_EQ(other->facts.started, job.facts.started);
+    EXPECT_EQ(other->facts.open, job.facts.open);
     EXPECT_EQ(other->facts.retried, job.facts.retried);
     EXPECT_EQ(other->facts.cancel.has_value(), job.facts.cancel.has_value());
     EXPECT_EQ(other->ready.size() + other->ready_alone.size(),
@@ -57,6 +59,8 @@ class RecoveryTest : public CoreFixture, public ::testing::WithParamInterface<un
     spec.max_running = static_cast<std::uint32_t>(Below(3));
     spec.cpus_milli = 250 * (1 + static_cast<std::uint32_t>(Below(5)));
     if (Below(3) == 0) spec.request_id = std::to_string(Below(10));
+    spec.is_open = Below(4) == 0;
+    spec.at_most_once = spec.max_attempts == 1 && Below(2) == 0;
     Send(JobSubmitted{NextRequest(), spec});
   }
   void ConnectSome() {
@@ -73,6 +77,12 @@ class RecoveryTest : public CoreFixture, public ::testing::WithParamInterface<un
                       assignment.alone});
     }
     Send(WorkerConnected{SessionId(++sessions_), profile, held, Below(20) == 0});
+  }
+  void ExtendSome() {
+    const JobId job = SomeJob();
+    const Job* found = state().FindJob(job);
+    const TaskIndex first = found != nullptr && Below(4) != 0 ? found->facts.spec.task_count : 3;
+    Send(JobExtendAsked{NextRequest(), job, first, Below(20), Below(100), Below(5) == 0});
   }
   void FinishSome() {
     if (state().assignments().empty()) return;
@@ -93,7 +103,7 @@ class RecoveryTest : public CoreFixture, public ::testing::WithParamInterface<un
                          .culprit = Below(2) == 0}}});
   }
   void SomeEvent() {
-    switch (Below(12)) {
+    switch (Below(13)) {
       case 0:
         return SubmitSome();
       case 1:
@@ -110,6 +120,8 @@ class RecoveryTest : public CoreFixture, public ::testing::WithParamInterface<un
         return Pass(static_cast<std::int64_t>(Below(1500)));
       case 7:
         return Below(20) == 0 ? Start() : Turn();
+      case 8:
+        return ExtendSome();
       default:
         FinishSome();
         return Turn();
@@ -131,7 +143,7 @@ TEST_P(RecoveryTest, DurableRecordsAloneGiveTheSameFacts) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, RecoveryTest, ::testing::Range(1u, 21u));
+INSTANTIATE_TEST_SUITE_P(Seeds, RecoveryTest, ::testing::Range(1u, 7u));
 
 TEST(StateTest, NewestJobIsTheLastThatIsNotForgotten) {
   State state;

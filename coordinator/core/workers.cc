@@ -100,7 +100,9 @@ std::vector<AssignmentId> Core::Reattach(const Worker& worker, const WorkerConne
     for (const TaskRange& range : held.ranges) missing.Remove(range);
     touched.insert(assignment->job);
     Note(RevokeAnswered{held.id});
-    if (!missing.empty()) Note(AssignmentReduced{held.id, missing});
+    if (missing.empty()) continue;
+    WithdrawStarts(held.id, *state_.FindJob(assignment->job), missing);
+    Note(AssignmentReduced{held.id, missing});
   }
   std::vector<AssignmentId> unknown_to_it;
   for (const auto& [key, lane] : worker.lanes) {
@@ -111,6 +113,7 @@ std::vector<AssignmentId> Core::Reattach(const Worker& worker, const WorkerConne
   for (const AssignmentId id : unknown_to_it) {
     const Assignment& assignment = *state_.FindAssignment(id);
     touched.insert(assignment.job);
+    WithdrawStarts(id, *state_.FindJob(assignment.job), assignment.tasks);
     Note(AssignmentReduced{id, IntervalSet(assignment.tasks)});
   }
   for (const JobId job : touched) Settle(job);
@@ -135,6 +138,8 @@ bool Core::Adopt(const Worker& worker, const HeldAssignment& held) {
       if (it->second.assignment >= held.id) tasks.Remove({it->first, 1});
     }
   }
+  // Likewise one that was withdrawn.
+  if (job->facts.spec.at_most_once) tasks = tasks.Intersection(job->facts.started);
   if (tasks.empty()) return false;
   Note(AssignmentOpened{held.id, held.job, worker.id, tasks, held.width, held.alone});
   return true;

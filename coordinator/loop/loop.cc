@@ -142,7 +142,7 @@ void Loop::Handle(Event event, Payload payload) {
 void Loop::Take(StepResult result, Payload* payload) {
   for (const StepResult::Durable& durable : result.records) {
     OnRecord(durable.record, payload);
-    (durable.is_volatile ? memory_writes_ : writes_).push_back(ToWrite(durable.record, payload));
+    AddWrites(durable, payload);
   }
   if (!memory_writes_.empty()) {
     // Memory does not fail half-way: what is too much was refused before the core heard of it.
@@ -166,6 +166,17 @@ Outcome PartOf(Outcome& run, TaskRange tasks) {
 }
 
 }  // namespace
+
+void Loop::AddWrites(const StepResult::Durable& durable, Payload* payload) {
+  const auto* extended = std::get_if<JobExtended>(&durable.record);
+  if (extended != nullptr && extended->count > 0) AddInputs(*extended, std::move(payload->inputs));
+  // What only a start would read of a job that does not outlive this one is not kept.
+  const bool is_for_recovery = extended != nullptr ||
+                               std::holds_alternative<AttemptsCharged>(durable.record) ||
+                               std::holds_alternative<StartsRecorded>(durable.record);
+  if (durable.is_volatile && is_for_recovery) return;
+  (durable.is_volatile ? memory_writes_ : writes_).push_back(ToWrite(durable.record, payload));
+}
 
 // Payloads are moved out: an outcome is recorded at most once.
 Write Loop::ToWrite(const DurableRecord& record, Payload* payload) const {
@@ -251,9 +262,7 @@ void Loop::Queue(Effect effect) {
         } else if constexpr (std::is_same_v<What, NotifyJob>) {
           return [this, what] { Notify(what); };
         } else if constexpr (requires { what.request; }) {
-          return [this, what] {
-            Answered(what.request, std::variant<AnswerSubmit, AnswerJob, AnswerWorker>(what));
-          };
+          return [this, what] { Answered(what.request, Answer::value_type(what)); };
         } else {
           HAUL_UNREACHABLE("an effect for a session");
         }
@@ -276,49 +285,10 @@ void Loop::AddToSession(SessionId session, Effect effect) {
       return;
     }
   }
+  // What still waits is for a worker that is one no longer, or that will tell anew what it has.
+  if (std::holds_alternative<CloseSession>(effect.what)) queue.items.clear();
   queue.items.push_back({.number = ++queue.last_number, .effect = std::move(effect)});
   FetchInputs(queue, queue.items.back());
-}
-
-void Loop::FetchInputs(SessionQueue& queue, SessionQueue::Item& item) {
-  const auto* send = std::get_if<SendAssignment>(&item.effect.what);
-  if (send == nullptr) return;
-  if (send->with_spec) item.job_template = templates_.at(send->job);
-  const JobSpec& spec = core_->state().FindJob(send->job)->facts.spec;
-  if (spec.input_set.is_none()) return;
-  if (std::optional<PackedBytes> cached = input_cache_.Find(spec.input_set, send->tasks)) {
-    item.inputs = *std::move(cached);
-    return;
-  }
-  if (spec.is_volatile) {
-    absl::StatusOr<PackedBytes> inputs = memory_reader_->ReadInputs(spec.input_set, send->tasks);
-    HAUL_CHECK(inputs.ok());
-    item.inputs = *std::move(inputs);
-    return;
-  }
-  item.inputs_ready = false;
-  const bool taken =
-      read_thread_->TryRun([this, set = spec.input_set, tasks = send->tasks, session = queue.id,
-                            number = item.number]() -> SideThread::Continuation {
-        return [this, session, number, inputs = reader_->ReadInputs(set, tasks)]() mutable {
-          // Inputs that were acknowledged and cannot be read mean a broken database.
-          if (!inputs.ok()) {
-            failure_ = absl::Status(
-                inputs.status().code(),
-                absl::StrCat("cannot read the inputs of a job: ", inputs.status().message()));
-            return;
-          }
-          const auto it = sessions_.find(session);
-          if (it == sessions_.end()) return;
-          for (SessionQueue::Item& waiting : it->second.items) {
-            if (waiting.number != number) continue;
-            waiting.inputs = *std::move(inputs);
-            waiting.inputs_ready = true;
-            return;
-          }
-        };
-      });
-  HAUL_CHECK(taken);  // bounded by assignments, which are bounded by workers and their backlog
 }
 
 void Loop::Flush(SessionQueue& queue) {
@@ -391,24 +361,6 @@ SessionId Loop::OpenSession(SessionPort* port) {
 void Loop::SessionEnded(SessionId session) {
   if (sessions_.erase(session) == 0) return;
   Handle(SessionClosed{session});
-}
-
-absl::Status Loop::StageInputs(InputSetId set, bool is_volatile, TaskIndex first,
-                               PackedBytes values) {
-  if (is_volatile) return memory_.Commit({AppendInputs{set, first, std::move(values)}});
-  input_cache_.Add(set, first, values);
-  writes_.push_back(AppendInputs{set, first, std::move(values)});
-  return absl::OkStatus();
-}
-
-void Loop::DropInputs(InputSetId set, bool is_volatile) {
-  if (is_volatile) {
-    const absl::Status dropped = memory_.Commit({::haul::coordinator::DropInputs{set}});
-    if (!dropped.ok()) failure_ = dropped;
-    return;
-  }
-  input_cache_.Drop(set);
-  writes_.push_back(::haul::coordinator::DropInputs{set});
 }
 
 void Loop::ReadOutcomes(const OutcomeQuery& query, PageCallback done) {

@@ -45,9 +45,10 @@ struct LoopOptions {
 struct Payload {
   std::vector<Outcome> outcomes;  // of TasksFinished, by position
   std::string job_template;       // of JobSubmitted
+  PackedBytes inputs;             // of JobExtendAsked
 };
 
-using Answer = absl::StatusOr<std::variant<AnswerSubmit, AnswerJob, AnswerWorker>>;
+using Answer = absl::StatusOr<std::variant<AnswerSubmit, AnswerExtend, AnswerJob, AnswerWorker>>;
 using AnswerCallback = std::function<void(const Answer&)>;
 
 class Loop {
@@ -78,6 +79,8 @@ class Loop {
   InputSetId NewInputSet() { return InputSetId(++last_input_set_); }
   // Whether so large a volatile job may come in at all. RESOURCE_EXHAUSTED.
   absl::Status CheckRoom(const JobSpec& spec) const;
+  // Whether an open job may get these inputs. RESOURCE_EXHAUSTED.
+  absl::Status CheckRoom(JobId open, const PackedBytes& inputs) const;
   absl::Status StageInputs(InputSetId set, bool is_volatile, TaskIndex first, PackedBytes values);
   void DropInputs(InputSetId set, bool is_volatile);
 
@@ -122,7 +125,10 @@ class Loop {
   void Release();
   void Queue(Effect effect);
   void AddToSession(SessionId session, Effect effect);
+  void AddWrites(const StepResult::Durable& durable, Payload* payload);
+  void AddInputs(const JobExtended& extended, PackedBytes values);
   void FetchInputs(SessionQueue& queue, SessionQueue::Item& item);
+  void ReadInputs(SessionId session, std::uint64_t item, InputSetId set, TaskRange tasks);
   void Flush(SessionQueue& queue);
   void Answered(RequestId request, const Answer& answer);
   void Notify(const NotifyJob& notify);

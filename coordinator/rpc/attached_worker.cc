@@ -153,6 +153,7 @@ void AttachedWorker::Assign(const SendAssignment& send, const std::string* job_t
     assignment.set_alone(send.alone);
     assignment.set_cpus_milli(spec.cpus_milli);
     assignment.set_priority(spec.priority);
+    assignment.set_at_most_once(spec.at_most_once);
     if (inputs.count() > 0) wire::ToWire(inputs.Slice(offset, count), assignment.mutable_inputs());
     if (next == send.tasks.first && job_template != nullptr) {
       assignment.mutable_spec()->ParseFromString(*job_template);

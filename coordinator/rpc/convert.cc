@@ -161,6 +161,7 @@ absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits) {
   core.cpus_milli = spec.cpus_milli() == 0 ? 1000 : spec.cpus_milli();
   core.max_running = spec.max_running();
   core.max_attempts = spec.max_attempts() == 0 ? 1 : spec.max_attempts();
+  core.at_most_once = spec.at_most_once();
   core.is_volatile = spec.volatile_job();
   core.task_count = spec.task_count();
   return core;
@@ -347,6 +348,7 @@ v1::JobStatus ToWire(const State& state, const Job& job) {
   spec.set_cpus_milli(facts.spec.cpus_milli);
   spec.set_max_running(facts.spec.max_running);
   spec.set_max_attempts(facts.spec.max_attempts);
+  spec.set_at_most_once(facts.spec.at_most_once);
   spec.set_volatile_job(facts.spec.is_volatile);
   if (facts.spec.kind == WorkKind::kFunction) {
     spec.mutable_function()->set_name(facts.spec.function);

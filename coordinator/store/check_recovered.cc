@@ -40,6 +40,9 @@ class Checker {
  private:
   struct Job {
     std::uint64_t task_count = 0;
+    bool at_most_once = false;
+    bool is_open = false;
+    bool is_closed = false;
     TaskIndex outcomes_end = 0;  // they come in the order of their tasks
     bool ended = false;
   };
@@ -60,11 +63,14 @@ class Checker {
     if (record.job.is_none() || record.job.value() >= kMostJobs) {
       return Number("jobs.id", record.job.value(), kMostJobs - 1);
     }
-    if (spec.task_count == 0 || spec.task_count > kMostTasks) {
+    if ((spec.task_count == 0 && !spec.is_open) || spec.task_count > kMostTasks) {
       return Number("jobs.task_count", spec.task_count, kMostTasks);
     }
     if (spec.cpus_milli == 0) return Number("jobs.cpus_milli", 0, ~0u);
-    if (spec.max_attempts == 0) return Number("jobs.max_attempts", 0, ~0u);
+    const std::uint32_t most_attempts = spec.at_most_once ? 1 : ~0u;
+    if (spec.max_attempts == 0 || spec.max_attempts > most_attempts) {
+      return Number("jobs.max_attempts", spec.max_attempts, most_attempts);
+    }
     for (const auto& [column, text] :
          {std::pair("jobs.name", &spec.name), std::pair("jobs.owner", &spec.owner),
           std::pair("jobs.request_id", &spec.request_id),
@@ -73,7 +79,9 @@ class Checker {
           std::pair("jobs.signature", &spec.signature)}) {
       if (absl::Status status = CheckText(column, *text); !status.ok()) return status;
     }
-    const bool is_new = jobs_.try_emplace(record.job, Job{.task_count = spec.task_count}).second;
+    const Job job{
+        .task_count = spec.task_count, .at_most_once = spec.at_most_once, .is_open = spec.is_open};
+    const bool is_new = jobs_.try_emplace(record.job, job).second;
     return is_new ? absl::OkStatus() : Damaged(absl::StrCat("two jobs ", record.job.value()));
   }
 
@@ -112,6 +120,20 @@ class Checker {
   }
 
   absl::Status On(const JobAccepted& record) { return CheckJob(record); }
+  absl::Status On(const JobExtended& record) {
+    Job* job = nullptr;
+    if (absl::Status status = Find("extensions", record.job, &job); !status.ok()) return status;
+    if (!job->is_open || job->is_closed) {
+      return Damaged(absl::StrCat("extensions: a row of job ", record.job.value(), ", which is ",
+                                  job->is_open ? "closed" : "not open"));
+    }
+    if (record.count > kMostTasks - job->task_count) {
+      return Number("extensions.count", record.count, kMostTasks - job->task_count);
+    }
+    job->task_count += record.count;
+    job->is_closed = record.closed;
+    return absl::OkStatus();
+  }
   absl::Status On(const OutcomeRecorded& record) {
     Job* job = nullptr;
     if (absl::Status status = Find("outcomes", record.job, &job); !status.ok()) return status;
@@ -133,6 +155,15 @@ class Checker {
     if (absl::Status status = Find("attempts", record.job, &job); !status.ok()) return status;
     return CheckRange("attempts", record.job, *job, {record.task, 1});
   }
+  absl::Status On(const StartsRecorded& record) {
+    Job* job = nullptr;
+    if (absl::Status status = Find("starts", record.job, &job); !status.ok()) return status;
+    if (!job->at_most_once) {
+      return Damaged(absl::StrCat("starts: a row of job ", record.job.value(),
+                                  ", whose starts are not recorded"));
+    }
+    return CheckRange("starts", record.job, *job, record.tasks);
+  }
   absl::Status On(const JobCancelRequested& record) {
     Job* job = nullptr;
     return Find("jobs.cancel_by", record.job, &job);
@@ -142,13 +173,14 @@ class Checker {
     if (absl::Status status = Find("jobs.state", record.job, &job); !status.ok()) return status;
     job->ended = true;
     const TaskCounts& counts = record.counts;
-    std::uint64_t left = job->task_count;
+    // How many an open one had is not given back.
+    std::uint64_t left = job->is_open ? kMostTasks : job->task_count;
     for (const std::uint64_t count :
          {counts.succeeded, counts.failed, counts.cancelled, counts.lost}) {
       if (count > left) return Miscounted(record.job, *job);
       left -= count;
     }
-    return left == 0 ? absl::OkStatus() : Miscounted(record.job, *job);
+    return left == 0 || job->is_open ? absl::OkStatus() : Miscounted(record.job, *job);
   }
   absl::Status On(const JobForgotten& record) {
     return Damaged(absl::StrCat("job ", record.job.value(), " is forgotten, and there"));

@@ -42,6 +42,29 @@ TEST(CheckRecoveredTest, TakesWhatASoundStoreGives) {
   EXPECT_TRUE(CheckRecovered(Recovered{.epoch = 1}).ok());
 }
 
+TEST(CheckRecoveredTest, StartsAreThoseOfJobsWhoseStartsAreRecorded) {
+  const DurableRecord starts = StartsRecorded{.job = kJob, .tasks = {8, 2}};
+  ExpectDamaged(WithRecord(starts), "starts: a row of job 1");
+  Recovered recovered = WithRecord(starts);
+  recovered.jobs[0].record.spec.at_most_once = true;
+  EXPECT_TRUE(CheckRecovered(recovered).ok()) << CheckRecovered(recovered);
+  recovered.records = {StartsRecorded{.job = kJob, .tasks = {8, 3}}};
+  ExpectDamaged(recovered, "starts: a row of tasks [8, 11) of job 1, which has 10");
+}
+
+TEST(CheckRecoveredTest, ExtensionsAreThoseOfJobsThatAreOpen) {
+  const DurableRecord extended = JobExtended{.job = kJob, .count = 5, .closed = true};
+  ExpectDamaged(WithRecord(extended), "extensions: a row of job 1, which is not open");
+  Recovered recovered = WithRecord(extended);
+  recovered.jobs[0].record.spec.is_open = true;
+  recovered.records.push_back(Ended({10, 5}));
+  EXPECT_TRUE(CheckRecovered(recovered).ok()) << CheckRecovered(recovered);
+  recovered.records.push_back(extended);
+  ExpectDamaged(recovered, "which is closed");
+  recovered.records = {JobExtended{.job = kJob, .count = ~0ull}};
+  ExpectDamaged(recovered, "extensions.count");
+}
+
 TEST(CheckRecoveredTest, RefusesEpochsThatNoAssignmentIdHasRoomFor) {
   ExpectDamaged(Recovered{.epoch = 0}, "meta.epoch: 0, must be 1 to 8388607");
   ExpectDamaged(Recovered{.epoch = 1 << 23}, "meta.epoch");

@@ -109,6 +109,18 @@ absl::Status MemoryStore::Apply(const AddJob& write) {
   return absl::OkStatus();
 }
 
+template <typename Record>
+absl::Status MemoryStore::Keep(const Record& write, std::vector<Record> Job::*records) {
+  Job* const job = FindJob(write.job);
+  if (job == nullptr) return UnknownJob(write.job);
+  (job->*records).push_back(write);
+  job->bytes += sizeof(write);
+  bytes_ += sizeof(write);
+  return absl::OkStatus();
+}
+
+absl::Status MemoryStore::Apply(const JobExtended& write) { return Keep(write, &Job::extensions); }
+
 absl::Status MemoryStore::Apply(const JobCancelRequested& write) {
   Job* const job = FindJob(write.job);
   if (job == nullptr) return UnknownJob(write.job);
@@ -189,13 +201,10 @@ absl::Status MemoryStore::Apply(const AddOutcome& write) {
 }
 
 absl::Status MemoryStore::Apply(const AttemptsCharged& write) {
-  Job* const job = FindJob(write.job);
-  if (job == nullptr) return UnknownJob(write.job);
-  job->attempts.push_back(write);
-  job->bytes += sizeof(write);
-  bytes_ += sizeof(write);
-  return absl::OkStatus();
+  return Keep(write, &Job::attempts);
 }
+
+absl::Status MemoryStore::Apply(const StartsRecorded& write) { return Keep(write, &Job::starts); }
 
 // ---- workers ----
 
@@ -240,8 +249,10 @@ absl::StatusOr<Recovered> MemoryStore::Recover() {
 
 void MemoryStore::AddJobRecords(const Job& job, std::vector<DurableRecord>& records) const {
   if (!job.ended) {
-    // Charges first: an outcome ends what is charged to its tasks.
+    for (const JobExtended& extension : job.extensions) records.emplace_back(extension);
+    // Charges and starts first: an outcome ends what they say of its tasks.
     for (const AttemptsCharged& attempts : job.attempts) records.emplace_back(attempts);
+    for (const StartsRecorded& starts : job.starts) records.emplace_back(starts);
     RecoveredOutcomes outcomes(records);
     for (const auto& [first, position] : job.by_index) {
       const Outcome& outcome = job.outcomes[position].outcome;

@@ -61,17 +61,25 @@ class MemoryStore final : public Store {
     std::vector<StoredOutcome> outcomes;               // in order of completion
     absl::btree_map<TaskIndex, std::size_t> by_index;  // first -> position in outcomes
     std::vector<AttemptsCharged> attempts;
+    std::vector<StartsRecorded> starts;
+    std::vector<JobExtended> extensions;
     std::optional<JobCancelRequested> cancel;
     std::optional<JobEnded> ended;
     std::uint64_t ended_tasks = 0;
     std::size_t bytes = 0;
   };
 
+  // One more record of a job's.
+  template <typename Record>
+  absl::Status Keep(const Record& write, std::vector<Record> Job::*records)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const AppendInputs& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const DropInputs& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const AddJob& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const JobExtended& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const AddOutcome& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const AttemptsCharged& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const StartsRecorded& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const JobCancelRequested& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const JobEnded& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const JobForgotten& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -44,6 +44,7 @@ class Planner {
   struct Running {
     std::uint64_t task_count = 0;
     std::uint64_t ended = 0;
+    bool at_most_once = false;
   };
 
   void Decide(WorkloadStep& step) {
@@ -89,7 +90,8 @@ class Planner {
     job.record.spec.request_id = absl::StrCat("request-", id);
     job.job_template = Bytes(random_(), random_() % 3000);
     staged_ = 0;
-    running_[id] = {job.record.spec.task_count, 0};
+    job.record.spec.at_most_once = random_() % 3 == 0;
+    running_[id] = {job.record.spec.task_count, 0, job.record.spec.at_most_once};
     step.writes.emplace_back(std::move(job));
   }
 
@@ -138,6 +140,12 @@ class Planner {
     const std::uint64_t id = SomeJob();
     const Running& job = running_[id];
     if (job.ended == job.task_count) return Finish(step);
+    if (job.at_most_once) {
+      const std::uint64_t count = 1 + random_() % (job.task_count - job.ended);
+      step.writes.emplace_back(StartsRecorded{
+          JobId(id), {job.ended, count}, AssignmentId(1, random_() % 999), random_() % 3 == 0});
+      return;
+    }
     step.writes.emplace_back(AttemptsCharged{JobId(id), job.ended,
                                              static_cast<std::uint32_t>(1 + random_() % 3), 1,
                                              random_() % 2 == 0, AssignmentId(1, random_() % 999)});
@@ -183,7 +191,7 @@ std::string Text(const DurableRecord& record) {
       const JobSpec& s = r.spec;
       return absl::StrCat("job ", r.job.value(), " ", s.name, " ", s.owner, " ", s.request_id, " ",
                           s.description, " ", s.function, " ", s.task_count, " ",
-                          s.input_set.value(), " ", r.unix_us);
+                          s.input_set.value(), " ", s.at_most_once ? "once " : "", r.unix_us);
     }
     std::string operator()(const OutcomeRecorded& r) const {
       return absl::StrCat("outcome ", r.job.value(), " ", r.tasks.first, "+", r.tasks.count, " ",
@@ -193,6 +201,14 @@ std::string Text(const DurableRecord& record) {
     std::string operator()(const AttemptsCharged& r) const {
       return absl::StrCat("charged ", r.job.value(), " ", r.task, " ", r.attempts, " ", r.crashes,
                           " ", r.run_alone ? "alone" : "", " ", r.assignment.value());
+    }
+    std::string operator()(const JobExtended& r) const {
+      return absl::StrCat("extended ", r.job.value(), " ", r.count, " ", r.input_bytes,
+                          r.closed ? " closed" : "");
+    }
+    std::string operator()(const StartsRecorded& r) const {
+      return absl::StrCat(r.withdrawn ? "withdrawn " : "starts ", r.job.value(), " ", r.tasks.first,
+                          "+", r.tasks.count, " ", r.assignment.value());
     }
     std::string operator()(const JobCancelRequested& r) const {
       return absl::StrCat("cancel ", r.job.value(), " ", r.by, " ", r.unix_us);

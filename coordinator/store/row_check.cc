@@ -34,8 +34,11 @@ std::uint64_t Bits(std::int64_t value) { return static_cast<std::uint64_t>(value
 
 std::uint32_t CheckOf(const JobAccepted& record) {
   const JobSpec& spec = record.spec;
-  return RowCheck()
-      .Add(record.job.value())
+  RowCheck check;
+  // What came with a later version counts where it is there: older rows keep their check.
+  if (spec.at_most_once) check.Add(1u);
+  if (spec.is_open) check.Add(2u);
+  return check.Add(record.job.value())
       .Add(spec.name)
       .Add(spec.owner)
       .Add(spec.request_id)
@@ -82,6 +85,25 @@ std::uint32_t CheckOf(const AttemptsCharged& record) {
       .Add(record.crashes)
       .Add(record.run_alone ? 1u : 0u)
       .Add(record.assignment.value())
+      .sum();
+}
+
+std::uint32_t CheckOf(const StartsRecorded& record) {
+  return RowCheck()
+      .Add(record.job.value())
+      .Add(record.tasks.first)
+      .Add(record.tasks.count)
+      .Add(record.assignment.value())
+      .Add(record.withdrawn ? 1u : 0u)
+      .sum();
+}
+
+std::uint32_t CheckOf(const JobExtended& record) {
+  return RowCheck()
+      .Add(record.job.value())
+      .Add(record.count)
+      .Add(record.input_bytes)
+      .Add(record.closed ? 1u : 0u)
       .sum();
 }
 

@@ -40,6 +40,8 @@ std::uint32_t CheckOfTemplate(JobId job, std::string_view job_template);
 std::uint32_t CheckOf(const JobCancelRequested& record);
 std::uint32_t CheckOf(const JobEnded& record);
 std::uint32_t CheckOf(const AttemptsCharged& record);
+std::uint32_t CheckOf(const StartsRecorded& record);
+std::uint32_t CheckOf(const JobExtended& record);
 std::uint32_t CheckOf(const WorkerJoined& record);
 // Of what OutcomeRecorded needs.
 std::uint32_t CheckOfHead(JobId job, TaskRange tasks, TaskStatus status, Cause cause,

@@ -26,8 +26,8 @@ constexpr char kJobsQuery[] =
     "SELECT id,name,owner,request_id,kind,function,signature,task_count,priority,cpus_milli,"
     "max_running,max_attempts,input_set,input_bytes,accepted_unix_us,state,"
     "cancel_by IS NOT NULL,cancel_by,cancel_unix_us,ended_unix_us,succeeded,failed,cancelled,lost,"
-    "CASE WHEN state='accepted' THEN template END,description,row_check,cancel_check,end_check "
-    "FROM jobs ORDER BY id";
+    "CASE WHEN state='accepted' THEN template END,description,row_check,cancel_check,end_check,"
+    "at_most_once,is_open FROM jobs ORDER BY id";
 
 // ---- rows that look like rows and cannot be, from before there were checks ----
 
@@ -41,7 +41,7 @@ absl::Status CheckId(std::string_view table, std::uint64_t id, std::uint64_t pre
 
 absl::Status CheckAccepted(const JobAccepted& accepted) {
   const JobSpec& spec = accepted.spec;
-  const bool counts = spec.task_count > 0 && spec.task_count <= kMaxTasks;
+  const bool counts = (spec.task_count > 0 || spec.is_open) && spec.task_count <= kMaxTasks;
   if (!counts) return DamagedRow("jobs", accepted.job.value(), "has an impossible number of tasks");
   if (spec.max_attempts == 0) return DamagedRow("jobs", accepted.job.value(), "allows no attempt");
   return absl::OkStatus();
@@ -83,7 +83,9 @@ absl::StatusOr<JobAccepted> ReadAccepted(const Statement& row) {
                               .cpus_milli = row.Unsigned32(9),
                               .max_running = row.Unsigned32(10),
                               .max_attempts = row.Unsigned32(11),
+                              .at_most_once = row.Signed(29) != 0,
                               .is_volatile = false,
+                              .is_open = row.Signed(30) != 0,
                               .input_bytes = row.Unsigned(13),
                               .input_set = InputSetId(row.Unsigned(12))},
                      .unix_us = row.Signed(14)};
@@ -246,12 +248,39 @@ absl::Status SqliteStore::ReadJob(const Statement& row, Recovered& recovered) {
   return absl::OkStatus();
 }
 
-absl::Status SqliteStore::ReadUnfinished(const JobAccepted& accepted, Recovered& recovered) {
+absl::Status SqliteStore::ReadUnfinished(JobAccepted accepted, Recovered& recovered) {
   if (absl::Status checked = CheckAccepted(accepted); !checked.ok()) return checked;
+  if (absl::Status read = ReadExtensions(accepted, recovered); !read.ok()) return read;
   if (absl::Status checked = CheckInputsOf(accepted); !checked.ok()) return checked;
-  // Charges first: an outcome ends what is charged to its tasks.
+  // Charges and starts first: an outcome ends what they say of its tasks.
   if (absl::Status read = ReadAttempts(accepted, recovered); !read.ok()) return read;
+  if (absl::Status read = ReadStarts(accepted, recovered); !read.ok()) return read;
   return ReadOutcomes(accepted, recovered);
+}
+
+// `accepted` has all tasks then.
+absl::Status SqliteStore::ReadExtensions(JobAccepted& accepted, Recovered& recovered) {
+  if (!accepted.spec.is_open) return absl::OkStatus();
+  absl::StatusOr<Statement> rows = database_.Prepare(
+      "SELECT count,input_bytes,closed,row_check,id FROM extensions WHERE job=? ORDER BY id");
+  if (!rows.ok()) return rows.status();
+  rows->Bind(accepted.job.value());
+  while (rows->Next()) {
+    const JobExtended extended{.job = accepted.job,
+                               .count = rows->Unsigned(0),
+                               .input_bytes = rows->Unsigned(1),
+                               .closed = rows->Signed(2) != 0};
+    const std::uint64_t row = rows->Unsigned(4);
+    if (extended.count > kMaxTasks - accepted.spec.task_count) {
+      return DamagedRow("extensions", row, "has an impossible number of tasks");
+    }
+    absl::Status checked =
+        CheckRow(*rows, 3, CheckOf(extended), "extensions", row, must_have_check_);
+    if (!checked.ok()) return checked;
+    accepted.spec.task_count += extended.count;
+    recovered.records.emplace_back(extended);
+  }
+  return rows->status();
 }
 
 absl::Status SqliteStore::CheckInputsOf(const JobAccepted& accepted) {
@@ -286,6 +315,27 @@ absl::Status SqliteStore::ReadAttempts(const JobAccepted& accepted, Recovered& r
     checked = CheckRow(*rows, 5, CheckOf(charged), "attempts", rows->Unsigned(6), must_have_check_);
     if (!checked.ok()) return checked;
     recovered.records.emplace_back(charged);
+  }
+  return rows->status();
+}
+
+absl::Status SqliteStore::ReadStarts(const JobAccepted& accepted, Recovered& recovered) {
+  if (!accepted.spec.at_most_once) return absl::OkStatus();
+  absl::StatusOr<Statement> rows = database_.Prepare(
+      "SELECT first,count,assignment,withdrawn,row_check,id FROM starts WHERE job=? ORDER BY id");
+  if (!rows.ok()) return rows.status();
+  const JobId job = accepted.job;
+  rows->Bind(job.value());
+  while (rows->Next()) {
+    const StartsRecorded starts{.job = job,
+                                .tasks = {rows->Unsigned(0), rows->Unsigned(1)},
+                                .assignment = AssignmentId(rows->Unsigned(2)),
+                                .withdrawn = rows->Signed(3) != 0};
+    absl::Status checked = CheckTasks("starts", job, starts.tasks, 0, accepted.spec.task_count);
+    if (!checked.ok()) return checked;
+    checked = CheckRow(*rows, 4, CheckOf(starts), "starts", rows->Unsigned(5), must_have_check_);
+    if (!checked.ok()) return checked;
+    recovered.records.emplace_back(starts);
   }
   return rows->status();
 }

@@ -35,11 +35,13 @@ CREATE TABLE jobs (
   kind TEXT NOT NULL,                    -- command, function
   function TEXT,
   signature TEXT,
-  task_count INTEGER NOT NULL,
+  task_count INTEGER NOT NULL,           -- when it was accepted; an open job has extensions
   priority INTEGER NOT NULL,
   cpus_milli INTEGER NOT NULL,           -- of each task; 1000 is one cpu
   max_running INTEGER NOT NULL,          -- 0: no limit
   max_attempts INTEGER NOT NULL,
+  at_most_once INTEGER NOT NULL DEFAULT 0,
+  is_open INTEGER NOT NULL DEFAULT 0,    -- was accepted as an open job
   input_set INTEGER,                     -- inputs.set_id
   input_bytes INTEGER NOT NULL,
   accepted_unix_us INTEGER NOT NULL,
@@ -133,6 +135,32 @@ CREATE TABLE workers (
 ) STRICT;
 )sql";
 
+// Came with version 3.
+constexpr char kTablesOfVersion3[] = R"sql(
+-- Tasks [first, first + count) of an at-most-once job were about to start; or, withdrawn, did not.
+CREATE TABLE starts (
+  id INTEGER PRIMARY KEY,
+  job INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  assignment INTEGER NOT NULL,
+  withdrawn INTEGER NOT NULL,
+  row_check INTEGER
+) STRICT;
+CREATE INDEX starts_by_job ON starts(job);
+
+-- An open job got so many tasks more, behind those that it had; or, closed, gets no more.
+CREATE TABLE extensions (
+  id INTEGER PRIMARY KEY,
+  job INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  input_bytes INTEGER NOT NULL,
+  closed INTEGER NOT NULL,
+  row_check INTEGER
+) STRICT;
+CREATE INDEX extensions_by_job ON extensions(job);
+)sql";
+
 // Ranges taken apart again. A JSON array of `count` zeros counts from 0 to count - 1 for each row
 // of outcomes, and unlike a recursive query leaves the conditions on job and sequence to the
 // indices.
@@ -181,6 +209,11 @@ constexpr char kToVersion2[] =
     "ALTER TABLE attempts ADD COLUMN assignment INTEGER;"
     "ALTER TABLE attempts ADD COLUMN row_check INTEGER;"
     "DROP VIEW tasks;";
+
+// Version 2 had no jobs that start at most once, and none that grow.
+constexpr char kToVersion3[] =
+    "ALTER TABLE jobs ADD COLUMN at_most_once INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE jobs ADD COLUMN is_open INTEGER NOT NULL DEFAULT 0;";
 
 // Only its owner may read the database; its companions take their mode from it.
 absl::Status MakeFile(const std::string& path) {
@@ -242,9 +275,9 @@ absl::Status CheckIdentity(const std::string& path, std::int64_t application,
 }
 
 absl::Status MakeTables(Connection& database) {
-  const std::string sql =
-      absl::StrCat("BEGIN IMMEDIATE;", kTables, kViews, "PRAGMA application_id=", kApplicationId,
-                   ";PRAGMA user_version=", kSchemaVersion, ";COMMIT;");
+  const std::string sql = absl::StrCat("BEGIN IMMEDIATE;", kTables, kTablesOfVersion3, kViews,
+                                       "PRAGMA application_id=", kApplicationId,
+                                       ";PRAGMA user_version=", kSchemaVersion, ";COMMIT;");
   return database.Execute(sql.c_str());
 }
 
@@ -312,7 +345,9 @@ absl::Status CheckLogIsUsed(Connection& database, const std::string& path) {
 
 absl::Span<const Migration> Migrations() {
   static const std::string* const to_version_2 = new std::string(absl::StrCat(kToVersion2, kViews));
-  static const Migration migrations[] = {{2, to_version_2->c_str()}};
+  static const std::string* const to_version_3 =
+      new std::string(absl::StrCat(kToVersion3, kTablesOfVersion3));
+  static const Migration migrations[] = {{2, to_version_2->c_str()}, {3, to_version_3->c_str()}};
   return migrations;
 }
 

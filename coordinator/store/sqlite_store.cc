@@ -80,8 +80,9 @@ absl::Status SqliteStore::Prepare() {
       {&statements_.has_job, "SELECT 1 FROM jobs WHERE id=?"},
       {&statements_.add_job,
        "INSERT INTO jobs(id,name,owner,request_id,kind,function,signature,task_count,priority,"
-       "cpus_milli,max_running,max_attempts,input_set,input_bytes,accepted_unix_us,description,"
-       "template,row_check) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+       "cpus_milli,max_running,max_attempts,at_most_once,is_open,input_set,input_bytes,"
+       "accepted_unix_us,description,template,row_check) "
+       "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&statements_.cancel_job,
        "UPDATE jobs SET cancel_by=?2,cancel_unix_us=?3,cancel_check=?4 WHERE id=?1"},
       {&statements_.end_job,
@@ -97,6 +98,12 @@ absl::Status SqliteStore::Prepare() {
        "INSERT INTO attempts(job,task,attempts,crashes,run_alone,assignment,row_check) "
        "VALUES(?,?,?,?,?,?,?)"},
       {&statements_.forget_attempts, "DELETE FROM attempts WHERE job=?"},
+      {&statements_.add_starts,
+       "INSERT INTO starts(job,first,count,assignment,withdrawn,row_check) VALUES(?,?,?,?,?,?)"},
+      {&statements_.forget_starts, "DELETE FROM starts WHERE job=?"},
+      {&statements_.add_extension,
+       "INSERT INTO extensions(job,count,input_bytes,closed,row_check) VALUES(?,?,?,?,?)"},
+      {&statements_.forget_extensions, "DELETE FROM extensions WHERE job=?"},
       {&statements_.add_worker,
        "INSERT INTO workers(id,name,incarnation,host,joined_unix_us,joined_after,row_check) "
        "VALUES(?,?,?,?,?,?,?)"},

@@ -47,7 +47,8 @@ class SqliteStore final : public Store {
     sqlite::Statement last_inputs, add_inputs, drop_inputs;
     sqlite::Statement has_job, add_job, cancel_job, end_job, input_set_of_job, forget_job;
     sqlite::Statement outcome_before, add_outcome, forget_outcomes;
-    sqlite::Statement add_attempts, forget_attempts;
+    sqlite::Statement add_attempts, forget_attempts, add_starts, forget_starts;
+    sqlite::Statement add_extension, forget_extensions;
     sqlite::Statement add_worker, end_worker;
   };
   struct LastIds {
@@ -66,8 +67,10 @@ class SqliteStore final : public Store {
   absl::Status Apply(const AppendInputs& write);
   absl::Status Apply(const DropInputs& write);
   absl::Status Apply(const AddJob& write);
+  absl::Status Apply(const JobExtended& write);
   absl::Status Apply(const AddOutcome& write);
   absl::Status Apply(const AttemptsCharged& write);
+  absl::Status Apply(const StartsRecorded& write);
   absl::Status Apply(const JobCancelRequested& write);
   absl::Status Apply(const JobEnded& write);
   absl::Status Apply(const JobForgotten& write);
@@ -89,9 +92,11 @@ class SqliteStore final : public Store {
   absl::Status ReadWorkers(Recovered& recovered);
   absl::Status ReadJobs(Recovered& recovered);
   absl::Status ReadJob(const sqlite::Statement& row, Recovered& recovered);
-  absl::Status ReadUnfinished(const JobAccepted& accepted, Recovered& recovered);
+  absl::Status ReadUnfinished(JobAccepted accepted, Recovered& recovered);
+  absl::Status ReadExtensions(JobAccepted& accepted, Recovered& recovered);
   absl::Status CheckInputsOf(const JobAccepted& accepted);
   absl::Status ReadAttempts(const JobAccepted& accepted, Recovered& recovered);
+  absl::Status ReadStarts(const JobAccepted& accepted, Recovered& recovered);
   absl::Status ReadOutcomes(const JobAccepted& accepted, Recovered& recovered);
   absl::Status CheckOutcomeCount(JobId job, std::int64_t row_count);
   absl::Status DropLooseInputs(const absl::flat_hash_set<std::uint64_t>& used);

@@ -139,7 +139,8 @@ absl::Status SqliteStore::Apply(const AddJob& write) {
       write.record.job.value(), std::string_view(spec.name), std::string_view(spec.owner),
       NullIfEmpty(spec.request_id), WorkKindName(spec.kind), NullIfEmpty(spec.function),
       NullIfEmpty(spec.signature), spec.task_count, spec.priority, spec.cpus_milli,
-      spec.max_running, spec.max_attempts, NullIf(spec.input_set.value(), 0), spec.input_bytes,
+      spec.max_running, spec.max_attempts, static_cast<int>(spec.at_most_once),
+      static_cast<int>(spec.is_open), NullIf(spec.input_set.value(), 0), spec.input_bytes,
       write.record.unix_us, std::string_view(spec.description), Blob{write.job_template},
       SplitCheck{CheckOf(write.record), CheckOfTemplate(write.record.job, write.job_template)}
           .packed());
@@ -148,6 +149,13 @@ absl::Status SqliteStore::Apply(const AddJob& write) {
   last_ids_.job = std::max(last_ids_.job, write.record.job.value());
   last_ids_.input_set = std::max(last_ids_.input_set, spec.input_set.value());
   return absl::OkStatus();
+}
+
+absl::Status SqliteStore::Apply(const JobExtended& write) {
+  if (absl::Status known = CheckJob(write.job); !known.ok()) return known;
+  statements_.add_extension.Bind(write.job.value(), write.count, write.input_bytes,
+                                 static_cast<int>(write.closed), CheckOf(write));
+  return statements_.add_extension.Run();
 }
 
 absl::Status SqliteStore::Apply(const JobCancelRequested& write) {
@@ -184,7 +192,8 @@ absl::Status SqliteStore::Apply(const JobForgotten& write) {
     if (absl::Status dropped = Apply(DropInputs{inputs}); !dropped.ok()) return dropped;
   }
   for (sqlite::Statement* forget :
-       {&statements_.forget_outcomes, &statements_.forget_attempts, &statements_.forget_job}) {
+       {&statements_.forget_outcomes, &statements_.forget_attempts, &statements_.forget_starts,
+        &statements_.forget_extensions, &statements_.forget_job}) {
     forget->Bind(write.job.value());
     if (absl::Status forgotten = forget->Run(); !forgotten.ok()) return forgotten;
   }
@@ -221,6 +230,14 @@ absl::Status SqliteStore::Apply(const AttemptsCharged& write) {
                                 static_cast<int>(write.run_alone),
                                 NullIf(write.assignment.value(), 0), CheckOf(write));
   return statements_.add_attempts.Run();
+}
+
+absl::Status SqliteStore::Apply(const StartsRecorded& write) {
+  if (absl::Status known = CheckJob(write.job); !known.ok()) return known;
+  statements_.add_starts.Bind(write.job.value(), write.tasks.first, write.tasks.count,
+                              write.assignment.value(), static_cast<int>(write.withdrawn),
+                              CheckOf(write));
+  return statements_.add_starts.Run();
 }
 
 // ---- workers ----

@@ -22,6 +22,8 @@ std::size_t Extra(const WorkerJoined& write) {
 std::size_t Extra(const WorkerLeft& write) { return write.reason.size(); }
 std::size_t Extra(const DropInputs&) { return 0; }
 std::size_t Extra(const AttemptsCharged&) { return 0; }
+std::size_t Extra(const JobExtended&) { return 0; }
+std::size_t Extra(const StartsRecorded&) { return 0; }
 std::size_t Extra(const JobEnded&) { return 0; }
 std::size_t Extra(const JobForgotten&) { return 0; }
 

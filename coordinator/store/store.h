@@ -44,8 +44,9 @@ struct AddOutcome {
   JobId job;
   Outcome outcome;  // with its worker and assignment
 };
-using Write = std::variant<AppendInputs, DropInputs, AddJob, AddOutcome, AttemptsCharged,
-                           JobCancelRequested, JobEnded, JobForgotten, WorkerJoined, WorkerLeft>;
+using Write = std::variant<AppendInputs, DropInputs, AddJob, JobExtended, AddOutcome,
+                           AttemptsCharged, StartsRecorded, JobCancelRequested, JobEnded,
+                           JobForgotten, WorkerJoined, WorkerLeft>;
 
 // What a start gives back.
 struct RecoveredJob {
@@ -58,9 +59,9 @@ struct Recovered {
   WorkerId last_worker;
   InputSetId last_input_set;
   std::vector<RecoveredJob> jobs;  // ascending ids
-  // In an order in which applying them gives the state: outcomes (without payload) and attempts of
-  // jobs that go on, cancel requests, ends of ended jobs with their counts; workers that joined and
-  // did not leave.
+  // In an order in which applying them gives the state: outcomes (without payload), attempts,
+  // starts and extensions of jobs that go on, cancel requests, ends of ended jobs with their
+  // counts; workers that joined and did not leave.
   std::vector<DurableRecord> records;
   // All of them, also those that left, by ascending id: for their names.
   std::vector<WorkerJoined> workers_once_known;

@@ -183,6 +183,54 @@ TEST_P(StoreContractTest, AnUnfinishedJobComesBackAsRangesAndCharges) {
   EXPECT_EQ(cancels[0].unix_us, 77);
 }
 
+TEST_P(StoreContractTest, StartsComeBackInTheirOrderAndBeforeOutcomes) {
+  AddJob job = Job(1);
+  job.record.spec.at_most_once = true;
+  Commit(job, Job(2), StartsRecorded{JobId(1), {0, 4}, AssignmentId(1, 1)});
+  Commit(StartsRecorded{JobId(1), {2, 2}, AssignmentId(1, 1), true}, Ended(1, 0, 2),
+         StartsRecorded{JobId(1), {2, 1}, AssignmentId(1, 9)});
+  const Recovered recovered = Restart();
+  ASSERT_EQ(recovered.jobs.size(), 2u);
+  EXPECT_TRUE(recovered.jobs[0].record.spec.at_most_once);
+  EXPECT_FALSE(recovered.jobs[1].record.spec.at_most_once);
+  const auto starts = Only<StartsRecorded>(recovered.records);
+  ASSERT_EQ(starts.size(), 3u);
+  EXPECT_EQ(starts[0].tasks, (TaskRange{0, 4}));
+  EXPECT_EQ(starts[0].assignment, AssignmentId(1, 1));
+  EXPECT_FALSE(starts[0].withdrawn);
+  EXPECT_EQ(starts[1].tasks, (TaskRange{2, 2}));
+  EXPECT_TRUE(starts[1].withdrawn);
+  EXPECT_EQ(starts[2].assignment, AssignmentId(1, 9));
+  EXPECT_TRUE(std::holds_alternative<StartsRecorded>(recovered.records[0])) << "before outcomes";
+  EXPECT_EQ(TryCommit(StartsRecorded{JobId(9), {0, 1}, {}}).code(), absl::StatusCode::kInternal);
+}
+
+TEST_P(StoreContractTest, AnOpenJobComesBackWithWhatItWasExtendedBy) {
+  AddJob job = Job(1, 1, 3);
+  job.record.spec.is_open = true;
+  job.record.spec.task_count = 0;
+  Commit(job, AppendInputs{InputSetId(3), 0, Pack({"a", "b"})}, JobExtended{JobId(1), 2, 2});
+  Commit(AppendInputs{InputSetId(3), 2, Pack({"c"})}, JobExtended{JobId(1), 1, 1, true},
+         Ended(1, 2, 1));
+  const Recovered recovered = Restart();
+  ASSERT_EQ(recovered.jobs.size(), 1u);
+  EXPECT_TRUE(recovered.jobs[0].record.spec.is_open);
+  EXPECT_EQ(recovered.jobs[0].record.spec.task_count, 0u) << "as it was accepted";
+  const auto extensions = Only<JobExtended>(recovered.records);
+  ASSERT_EQ(extensions.size(), 2u);
+  EXPECT_EQ(extensions[0].count, 2u);
+  EXPECT_EQ(extensions[0].input_bytes, 2u);
+  EXPECT_FALSE(extensions[0].closed);
+  EXPECT_TRUE(extensions[1].closed);
+  EXPECT_TRUE(std::holds_alternative<JobExtended>(recovered.records[0])) << "before outcomes";
+  EXPECT_TRUE(CheckRecovered(recovered).ok()) << CheckRecovered(recovered);
+  EXPECT_EQ(*reader_->ReadInputs(InputSetId(3), {0, 3}), Pack({"a", "b", "c"}));
+  Commit(JobEnded{JobId(1), JobState::kSucceeded, {.succeeded = 3}, 9});
+  EXPECT_TRUE(CheckRecovered(Restart()).ok());
+  Commit(JobForgotten{JobId(1)});
+  EXPECT_EQ(TryCommit(JobExtended{JobId(1), 1, 0}).code(), absl::StatusCode::kInternal);
+}
+
 TEST_P(StoreContractTest, AnEndedJobComesBackAsItsCountsAlone) {
   const TaskCounts counts{.succeeded = 10, .failed = 2, .cancelled = 3, .lost = 1};
   Commit(Job(1, 16), Ended(1, 0, 10), AttemptsCharged{JobId(1), 11, 1, 0, false});

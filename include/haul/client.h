@@ -131,6 +131,9 @@ struct JobSpec {
   std::uint32_t cpus_milli = 1000;  // a task's request; 1000 is one cpu
   std::uint64_t timeout_ms = 0;     // of one attempt; 0: none
   std::uint32_t max_attempts = 1;
+  // Each start is on the disk before it happens; a task that is lost after it ends as lost, since
+  // it must not start again. Only with max_attempts = 1.
+  bool at_most_once = false;
   bool volatile_job = false;  // never touches the disk
   // Commands only: most resident memory of a task with all its processes; 0: no limit.
   std::uint64_t memory_bytes = 0;

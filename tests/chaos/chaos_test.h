@@ -13,6 +13,8 @@
 
 namespace haul::chaos {
 
+inline constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+
 class ChaosTest : public testing::Test {
  protected:
   // A coordinator that serves. Once in a test.

@@ -23,8 +23,6 @@ namespace {
 using testing::Each;
 using testing::SizeIs;
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
-
 class ClientsChaosTest : public ChaosTest {
  protected:
   ClientsChaosTest() { KeepNoFreedMemory(); }

@@ -12,7 +12,7 @@ namespace {
 using testing::HasSubstr;
 using testing::SizeIs;
 
-constexpr std::uint64_t kTasks = 4;
+constexpr std::uint64_t kSuspects = 4;
 constexpr std::uint64_t kCulprit = 2;
 constexpr std::size_t kMostWorkers = 20;
 
@@ -38,7 +38,7 @@ class CulpritChaosTest : public ChaosTest {
   void ExpectOnlyTheCulpritFailed(Cluster& cluster, std::uint64_t job, client::FailureCause cause,
                                   const std::string& message) {
     const std::vector<client::Outcome> outcomes = cluster.Outcomes(job);
-    ASSERT_THAT(outcomes, SizeIs(kTasks));
+    ASSERT_THAT(outcomes, SizeIs(kSuspects));
     for (const client::Outcome& outcome : outcomes) {
       if (outcome.first == kCulprit) {
         EXPECT_EQ(outcome.state, client::TaskState::kFailed);
@@ -54,7 +54,7 @@ class CulpritChaosTest : public ChaosTest {
   // With the others once, unless that proved it already, and three times alone.
   void ExpectStarts(const std::string& ran) {
     const std::vector<TaskStart> starts = ReadStarts(ran);
-    for (std::uint64_t task = 0; task < kTasks; ++task) {
+    for (std::uint64_t task = 0; task < kSuspects; ++task) {
       const auto count = std::count_if(starts.begin(), starts.end(),
                                        [task](const auto& start) { return start.task == task; });
       if (task == kCulprit) {
@@ -68,8 +68,8 @@ class CulpritChaosTest : public ChaosTest {
 
   static std::vector<std::string> TakeDown(const std::string& ran, const std::string& deed) {
     std::vector<std::string> words = {"call", "take_down.v1", "--detail", ":::"};
-    const std::string call = ran + "," + std::to_string(kTasks) + "," + std::to_string(kCulprit);
-    words.insert(words.end(), kTasks, call + "," + deed);
+    const std::string call = ran + "," + std::to_string(kSuspects) + "," + std::to_string(kCulprit);
+    words.insert(words.end(), kSuspects, call + "," + deed);
     return words;
   }
 };
@@ -78,11 +78,11 @@ TEST_F(CulpritChaosTest, ACommandThatKillsItsWorkerFailsAfterThreeWorkersThatItH
   Cluster& cluster = StartCluster({.lease = "10m"});
   const std::string ran = cluster.File("ran");
   const std::uint64_t job = cluster.Submit(
-      {"--array", "0-" + std::to_string(kTasks - 1), "--", "sh", "-c",
-       RecordStart(ran) + "; while [ $(wc -l <'" + ran + "') -lt " + std::to_string(kTasks) +
+      {"--array", "0-" + std::to_string(kSuspects - 1), "--", "sh", "-c",
+       RecordStart(ran) + "; while [ $(wc -l <'" + ran + "') -lt " + std::to_string(kSuspects) +
            " ]; do sleep 0.01; done; if [ {index} = " + std::to_string(kCulprit) +
            " ]; then kill -9 $PPID; sleep 1000; fi; echo {index}"});
-  const std::size_t workers = WorkUntilItEnds(cluster, job, {.threads = kTasks});
+  const std::size_t workers = WorkUntilItEnds(cluster, job, {.threads = kSuspects});
   EXPECT_GE(workers, 4u);
   EXPECT_LE(workers, 5u);
   ExpectOnlyTheCulpritFailed(cluster, job, client::FailureCause::kWorkerLost, "3 times");
@@ -92,7 +92,7 @@ TEST_F(CulpritChaosTest, ACommandThatKillsItsWorkerFailsAfterThreeWorkersThatItH
 TEST_F(CulpritChaosTest, AFunctionThatKillsItsWorkerIsFoundLikewise) {
   Cluster& cluster = StartCluster({.lease = "10m"});
   const std::string ran = cluster.File("ran");
-  const WorkerOptions options{.threads = kTasks,
+  const WorkerOptions options{.threads = kSuspects,
                               .functions = {FunctionLibrary("limits_functions")}};
   WorkerOptions first = options;
   first.name = "first";
@@ -107,7 +107,7 @@ TEST_F(CulpritChaosTest, AFunctionThatKillsItsWorkerIsFoundLikewise) {
 TEST_F(CulpritChaosTest, AFunctionThatEndsItsExecutorIsFoundAndTheWorkerLives) {
   Cluster& cluster = StartCluster({.lease = "10m"});
   cluster.StartWorker(
-      {.name = "a", .threads = kTasks, .functions = {FunctionLibrary("limits_functions")}});
+      {.name = "a", .threads = kSuspects, .functions = {FunctionLibrary("limits_functions")}});
   const pid_t worker = cluster.WorkerPid("a");
   // SIGKILL names no culprit, so that all are suspects.
   const std::string killed = cluster.File("killed"), exited = cluster.File("exited");

@@ -19,7 +19,6 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 // Far above what is needed, far below what would be held without a bound.
 constexpr std::uint64_t kMostGrowth = 300 * kMiB;
 

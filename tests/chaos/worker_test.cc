@@ -126,5 +126,22 @@ TEST_F(WorkerChaosTest, GuardianAndWorkerKilledAtOnceAreFoundByTheLease) {
   Await("the task's process is gone", [task] { return !IsRunning(task); });
 }
 
+TEST_F(WorkerChaosTest, WhatStartsAtMostOnceIsLostWithItsWorker) {
+  Cluster& cluster = StartCluster({.lease = "10m"});
+  cluster.StartWorker({.name = "a", .threads = 2});
+  const std::string ran = Ran(cluster);
+  job_ = cluster.Submit({"--at-most-once", "--array", "0-5", "--", "sh", "-c",
+                         RecordStart(ran) + "; test {index} -ge 2 || exec sleep 1000; echo done"});
+  Await("two tasks run", [&] { return ReadStarts(ran).size() == 2; });
+  ASSERT_TRUE(cluster.Signal(cluster.WorkerPid("a"), SIGKILL));
+  cluster.StartWorker({.name = "b"});
+  const client::JobStatus ended = cluster.AwaitJob(job_);
+  EXPECT_EQ(ended.lost, 2u);
+  EXPECT_EQ(ended.succeeded, 4u);
+  EXPECT_EQ(ended.state, client::JobState::kFailed);
+  EXPECT_THAT(ReadStarts(ran), SizeIs(6));
+  EXPECT_THAT(StartedAgain(ReadStarts(ran)), testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace haul::chaos

@@ -397,6 +397,16 @@ void AddStore(Corpus& corpus) {
   change(5, 5)->set_integer(-1);
   input.add_rows()->set_table(5);
   corpus.Add("store", "types", input);
+
+  input.Clear();
+  for (const std::uint32_t table : {0u, 6u, 6u, 2u, 7u, 7u}) input.add_rows()->set_table(table);
+  change(0, 25)->set_integer(1);  // at_most_once
+  change(1, 2)->set_integer(0);   // first
+  change(1, 3)->set_integer(5);   // count
+  change(2, 5)->set_integer(1);   // withdrawn
+  change(0, 26)->set_integer(1);  // is_open
+  change(5, 4)->set_integer(1);   // closed
+  corpus.Add("store", "starts", input);
 }
 
 void AddText(Corpus& corpus) {

@@ -115,7 +115,9 @@ std::vector<Table> MakeTables() {
             {"cancelled"},
             {"lost"},
             {"description", Text("true")},
-            {"template", Bytes("")}}},
+            {"template", Bytes("")},
+            {"at_most_once", Integer(0)},
+            {"is_open", Integer(0)}}},
           {"inputs",
            {{"set_id", Integer(1)},
             {"first", Integer(0)},
@@ -140,7 +142,20 @@ std::vector<Table> MakeTables() {
             {"joined_after", Integer(0)},
             {"left_unix_us"},
             {"left_reason"}}},
-          {"meta", {{"name", Text("epoch")}, {"value", Integer(3)}}}};
+          {"meta", {{"name", Text("epoch")}, {"value", Integer(3)}}},
+          {"starts",
+           {{"id", {}, kNumbered},
+            {"job", Integer(1)},
+            {"first", Integer(5)},
+            {"count", Integer(1)},
+            {"assignment", Integer(1)},
+            {"withdrawn", Integer(0)}}},
+          {"extensions",
+           {{"id", {}, kNumbered},
+            {"job", Integer(1)},
+            {"count", Integer(3)},
+            {"input_bytes", Integer(0)},
+            {"closed", Integer(0)}}}};
 }
 
 Value UsualIn(int row, const Column& column) {

@@ -30,6 +30,9 @@ void Checkers::OnStart(JobId id, TaskIndex task, ProcessId process, AssignmentId
   if (job == nullptr) return;  // a volatile one that is gone
   TaskHistory& history = job->tasks.at(task);
   if (!history.starts.empty()) ++repeated_starts_;
+  if (!history.starts.empty() && job->spec.at_most_once) {
+    Violate(absl::StrCat(NameOf(id, task), " is to start at most once, and starts again"));
+  }
   Process& starter = processes_[process];
   const bool is_void =
       assignment <= (job->spec.is_volatile ? starter.volatile_void_through : starter.void_through);
@@ -201,9 +204,24 @@ void Checkers::OnAccepted(const coordinator::JobAccepted& record) {
   job.tasks.resize(record.spec.task_count);
 }
 
+void Checkers::OnExtended(const coordinator::JobExtended& record) {
+  if (JobHistory* job = Find(record.job)) job->tasks.resize(job->tasks.size() + record.count);
+}
+
+void Checkers::OnExtendAnswered(JobId id, std::uint64_t task_count) {
+  const JobHistory* job = Find(id);
+  if (job != nullptr && job->tasks.size() < task_count) {
+    Violate(absl::StrCat("job ", id.value(), " has ", task_count, " tasks by its answer, and ",
+                         job->tasks.size(), " on the disk"));
+  }
+}
+
 void Checkers::OnOutcome(const coordinator::OutcomeRecorded& record, bool durable) {
   JobHistory* job = Find(record.job);
   if (job == nullptr) return;
+  if (record.status == TaskStatus::kLost && !job->spec.at_most_once) {
+    Violate(absl::StrCat(NameOf(record.job, record.tasks.first), " ends as lost"));
+  }
   if (durable == job->spec.is_volatile) {
     for (TaskIndex task = record.tasks.first; task < record.tasks.end(); ++task) {
       decided_.emplace(record.job, task);
@@ -233,7 +251,9 @@ void Checkers::OnOutcomeFrom(const coordinator::OutcomeRecorded& record,
         history.starts.begin(), history.starts.end(),
         [&](const Start& start) { return start.assignment == event.assignment && !start.running; });
     CheckFailure(record, task, *job);
-    if (!started && record.status != TaskStatus::kCancelled) {
+    const bool may_not_have =
+        record.status == TaskStatus::kCancelled || record.status == TaskStatus::kLost;
+    if (!started && !may_not_have) {
       Violate(absl::StrCat(NameOf(record.job, task), " ends as ",
                            std::string(TaskStatusName(record.status)),
                            " in an assignment that did not end it"));
@@ -250,8 +270,8 @@ void Checkers::CheckFailure(const coordinator::OutcomeRecorded& record, TaskInde
       std::count_if(starts.begin(), starts.end(), [](const Start& start) { return start.failed; });
   const auto crashes =
       std::count_if(starts.begin(), starts.end(), [](const Start& start) { return start.crashed; });
-  constexpr std::ptrdiff_t kMaxCrashes = 3;
-  if (failures < static_cast<std::ptrdiff_t>(job.spec.max_attempts) && crashes < kMaxCrashes) {
+  const std::ptrdiff_t max_crashes = job.spec.at_most_once ? 1 : 3;
+  if (failures < static_cast<std::ptrdiff_t>(job.spec.max_attempts) && crashes < max_crashes) {
     Violate(absl::StrCat(NameOf(record.job, task), " ends as failed after ", failures, " of ",
                          job.spec.max_attempts, " failed attempts and ", crashes, " crashes"));
   }

@@ -72,6 +72,7 @@ class Checkers {
   void OnHeard(ProcessId process) { processes_[process].last_contact_us = timeline_.now_us(); }
   void OnReleased(JobId job, TaskRange tasks, AssignmentId assignment);
   void OnSubmitAnswered(JobId job, bool is_volatile);
+  void OnExtendAnswered(JobId job, std::uint64_t task_count);
   // The coordinator records that this process is a worker no longer.
   void OnLeftRecorded(ProcessId process, const std::string& reason);
   void OnLeftDurable(ProcessId process);
@@ -82,6 +83,7 @@ class Checkers {
     processes_[process].void_through = joined_after;
   }
   void OnAccepted(const coordinator::JobAccepted& record);
+  void OnExtended(const coordinator::JobExtended& record);
   void OnOutcome(const coordinator::OutcomeRecorded& record, bool durable);
   // An outcome as the event brought it: of that assignment, whatever the record says.
   void OnOutcomeFrom(const coordinator::OutcomeRecorded& record,

@@ -1,5 +1,6 @@
 #include "tests/sim/clients.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -32,7 +33,17 @@ JobTraits Clients::NewTraits(std::size_t number) {
   spec.cpus_milli = kCpus[timeline_.Below(8)];
   if (timeline_.Chance(30)) spec.max_running = 1 + static_cast<std::uint32_t>(timeline_.Below(3));
   if (timeline_.Chance(40)) spec.max_attempts = 2 + static_cast<std::uint32_t>(timeline_.Below(3));
+  if (timeline_.Chance(20)) {
+    spec.at_most_once = true;
+    spec.max_attempts = 1;
+  }
   spec.is_volatile = timeline_.Chance(15);
+  if (timeline_.Chance(20)) {
+    spec.is_open = true;
+    traits.final_count = spec.task_count;
+    spec.task_count = timeline_.Chance(50) ? 0 : timeline_.Below(traits.final_count);
+    traits.is_abandoned = timeline_.Chance(10);
+  }
   traits.fail_percent = timeline_.Chance(30) ? timeline_.Below(60) : 0;
   traits.large_percent = timeline_.Chance(20) ? timeline_.Below(50) : 0;
   if (timeline_.Chance(15)) traits.timeout_us = traits.min_us + (traits.max_us - traits.min_us) / 2;
@@ -59,6 +70,7 @@ const JobTraits* Clients::TraitsOf(JobId job) const {
 bool Clients::AllSaid() const {
   for (const Submission& submission : submissions_) {
     if (submission.job.is_none() || (submission.cancel && !submission.cancelled)) return false;
+    if (submission.traits.spec.is_open && !submission.all_offered) return false;
   }
   return true;
 }
@@ -70,11 +82,47 @@ void Clients::Ask(std::size_t number, Asked::What what) {
   switch (what) {
     case Asked::What::kSubmit:
       return wiring_.ask(coordinator::JobSubmitted{request, submission.traits.spec});
+    case Asked::What::kExtend:
+      return AskExtend(request, submission);
     case Asked::What::kCancel:
       checkers_.OnCancelAsked(submission.job);
       return wiring_.ask(coordinator::JobCancelAsked{request, submission.job, "client"});
     case Asked::What::kForget:
       return wiring_.ask(coordinator::JobForgetAsked{request, submission.job});
+  }
+}
+
+// The same again until it is answered, then more.
+void Clients::AskExtend(coordinator::RequestId request, Submission& submission) {
+  const std::uint64_t final_count = submission.traits.final_count;
+  const std::uint64_t first = submission.accepted_tasks;
+  if (submission.offered_tasks == first && first < final_count) {
+    submission.offered_tasks += 1 + timeline_.Below(final_count - first);
+  }
+  const std::uint64_t count = submission.offered_tasks - first;
+  const bool close = submission.offered_tasks == final_count && !submission.traits.is_abandoned;
+  wiring_.ask(coordinator::JobExtendAsked{request, submission.job, first, count, 0, close});
+}
+
+void Clients::OnExtendAnswered(Submission& submission, const coordinator::Effect& effect) {
+  const auto* extended = std::get_if<coordinator::AnswerExtend>(&effect.what);
+  if (extended == nullptr) {
+    // A volatile one may be gone with its coordinator, or it was cancelled.
+    submission.all_offered = true;
+    const bool may_be = submission.traits.spec.is_volatile || submission.cancel;
+    if (!may_be) checkers_.Violate("a good extension of a job is refused");
+    return;
+  }
+  if (extended->job != submission.job) return;
+  checkers_.OnExtendAnswered(extended->job, extended->task_count);
+  if (extended->task_count > submission.offered_tasks) {
+    checkers_.Violate("a job has more tasks than were offered");
+  }
+  submission.accepted_tasks = std::max(submission.accepted_tasks, extended->task_count);
+  const bool has_all = submission.accepted_tasks == submission.traits.final_count;
+  if (!extended->open || (has_all && submission.traits.is_abandoned)) {
+    submission.all_offered = true;
+    if (!has_all && !submission.cancel) checkers_.Violate("an open job is closed by nobody");
   }
 }
 
@@ -91,6 +139,8 @@ void Clients::TryFollowUps(std::size_t number) {
   const coordinator::Job* job = state != nullptr ? state->FindJob(submission.job) : nullptr;
   if (state != nullptr && submission.cancel && !submission.cancelled) {
     Ask(number, Asked::What::kCancel);
+  } else if (state != nullptr && submission.traits.spec.is_open && !submission.all_offered) {
+    Ask(number, Asked::What::kExtend);
   } else if (job != nullptr && job->is_ended() && submission.forget && !submission.forgotten) {
     Ask(number, Asked::What::kForget);
   } else if (submission.forgotten || (job != nullptr && job->is_ended() && !submission.forget)) {
@@ -119,6 +169,8 @@ void Clients::OnAnswer(const coordinator::Effect& effect) {
   switch (asked.what) {
     case Asked::What::kSubmit:
       return OnSubmitAnswered(submission, effect);
+    case Asked::What::kExtend:
+      return OnExtendAnswered(submission, effect);
     case Asked::What::kCancel:
       submission.cancelled = true;
       return;
@@ -140,7 +192,10 @@ void Clients::OnSubmitAnswered(Submission& submission, const coordinator::Effect
   if (!submission.job.is_none() && submission.job != accepted->job && !spec.is_volatile) {
     checkers_.Violate("a repeated submit is another job");
   }
+  if (submission.job == accepted->job) return;
   submission.job = accepted->job;
+  submission.accepted_tasks = submission.offered_tasks = spec.task_count;
+  submission.all_offered = false;
 }
 
 }  // namespace haul::sim

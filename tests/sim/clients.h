@@ -35,20 +35,23 @@ class Clients {
 
   // nullptr for a job that never was.
   const JobTraits* TraitsOf(JobId job) const;
-  // Everything was accepted, and what was to be cancelled is.
+  // Everything was accepted, and what was to be closed or cancelled is.
   bool AllSaid() const;
 
  private:
   struct Submission {
     JobTraits traits;
-    JobId job;  // once answered
+    JobId job;                         // once answered
+    std::uint64_t accepted_tasks = 0;  // of an open job, as far as it was told
+    std::uint64_t offered_tasks = 0;   // of these what is under way begins behind the accepted ones
+    bool all_offered = false;          // nothing more is to be said of it
     bool cancel = false;
     bool forget = false;
     bool cancelled = false;
     bool forgotten = false;
   };
   struct Asked {
-    enum class What : std::uint8_t { kSubmit, kCancel, kForget } what;
+    enum class What : std::uint8_t { kSubmit, kExtend, kCancel, kForget } what;
     std::size_t submission;
   };
 
@@ -56,6 +59,8 @@ class Clients {
   void Ask(std::size_t number, Asked::What what);
   void TrySubmit(std::size_t number);
   void TryFollowUps(std::size_t number);
+  void AskExtend(coordinator::RequestId request, Submission& submission);
+  void OnExtendAnswered(Submission& submission, const coordinator::Effect& effect);
   void OnSubmitAnswered(Submission& submission, const coordinator::Effect& effect);
 
   Timeline& timeline_;

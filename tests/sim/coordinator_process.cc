@@ -25,9 +25,9 @@ CoreOptions CoordinatorOptions(std::int64_t lease_us) {
 
 bool SameFacts(const JobFacts& a, const JobFacts& b) {
   return a.spec == b.spec && a.accepted_unix_us == b.accepted_unix_us && a.counts == b.counts &&
-         a.done == b.done && a.charges == b.charges && a.retried == b.retried &&
-         a.cancel.has_value() == b.cancel.has_value() && a.ended == b.ended &&
-         a.ended_unix_us == b.ended_unix_us;
+         a.done == b.done && a.charges == b.charges && a.started == b.started && a.open == b.open &&
+         a.retried == b.retried && a.cancel.has_value() == b.cancel.has_value() &&
+         a.ended == b.ended && a.ended_unix_us == b.ended_unix_us;
 }
 
 }  // namespace
@@ -292,6 +292,8 @@ void CoordinatorProcess::TakeRecord(const StepResult::Durable& durable, const Ev
     wiring_.accepted(*accepted);
     if (durable.is_volatile) checkers_.OnAccepted(*accepted);
     ++figures_.jobs;
+  } else if (const auto* extended = std::get_if<JobExtended>(&record)) {
+    if (durable.is_volatile) checkers_.OnExtended(*extended);
   } else if (const auto* forgotten = std::get_if<JobForgotten>(&record)) {
     if (durable.is_volatile) checkers_.OnForgotten(forgotten->job);
   } else if (const auto* charged = std::get_if<AttemptsCharged>(&record)) {
@@ -303,6 +305,8 @@ void CoordinatorProcess::TakeRecord(const StepResult::Durable& durable, const Ev
 void CoordinatorProcess::OnDisk(const DurableRecord& record) {
   if (const auto* accepted = std::get_if<JobAccepted>(&record)) {
     checkers_.OnAccepted(*accepted);
+  } else if (const auto* extended = std::get_if<JobExtended>(&record)) {
+    checkers_.OnExtended(*extended);
   } else if (const auto* outcome = std::get_if<OutcomeRecorded>(&record)) {
     checkers_.OnOutcome(*outcome, /*durable=*/true);
   } else if (const auto* joined = std::get_if<WorkerJoined>(&record)) {
@@ -345,7 +349,9 @@ void CoordinatorProcess::Queue(const Effect& effect) {
     return wiring_.answer(effect);
   }
   if (std::holds_alternative<SendAssignment>(effect.what)) {
-    const JobId job = std::get<SendAssignment>(effect.what).job;
+    const auto& send = std::get<SendAssignment>(effect.what);
+    const JobId job = send.job;
+    timeline_.Trace("assign", job.value(), send.tasks.first, send.with_spec ? 1 : 0);
     if (core_->state().FindJob(job)->facts.cancel) {
       checkers_.Violate(
           absl::StrCat("job ", job.value(), " is cancelled, and more of it is given out"));
@@ -357,6 +363,8 @@ void CoordinatorProcess::Queue(const Effect& effect) {
   }
   const auto session = sessions_.find(id);
   if (session == sessions_.end()) return;  // gone; its worker is told anew when it comes back
+  // As coordinator/loop: what still waits does not leave any more.
+  if (std::holds_alternative<CloseSession>(effect.what)) session->second.queue.clear();
   session->second.queue.push_back(effect);
   Flush(id);
 }

@@ -45,6 +45,8 @@ struct JobTraits {
   std::uint64_t fail_percent = 0;
   std::uint64_t crash_percent = 0;  // of functions: they take their executor down
   std::uint64_t large_percent = 0;  // their output goes by an upload of its own
+  std::uint64_t final_count = 0;    // of an open job: how many tasks it gets in all
+  bool is_abandoned = false;        // whoever extends it is gone before it is closed
   std::string not_at;               // the worker without its directory
 
   bool is_function() const { return spec.kind == coordinator::WorkKind::kFunction; }

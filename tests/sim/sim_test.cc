@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <iostream>
+#include <vector>
+
 namespace haul::sim {
 namespace {
 
@@ -13,25 +16,24 @@ std::string Join(const std::vector<std::string>& lines) {
   return all;
 }
 
-TEST(SimTest, HistoriesKeepThePromises) {
+// Slow under sanitizers: two of them, one twice.
+TEST(SimTest, HistoriesKeepThePromisesAndTheSameSeedIsTheSameHistory) {
   Figures all;
-  for (std::uint64_t seed = 1'000'001; seed <= 1'000'010; ++seed) {
+  std::vector<std::uint64_t> hashes;
+  for (const std::uint64_t seed : {1'000'001u, 1'000'001u, 1'000'002u}) {
     const Result result = RunSeed(seed);
     ASSERT_TRUE(result.violations.empty())
         << "haul_sim --seed " << seed << " --trace shows it:" << Join(result.violations);
     all += result.figures;
+    hashes.push_back(result.trace_hash);
   }
+  EXPECT_EQ(hashes[0], hashes[1]);
+  EXPECT_NE(hashes[1], hashes[2]);
   std::cout << all << "\n";
   // A world without these would show little.
-  EXPECT_GT(all.fault_count(), 300u);
-  EXPECT_GT(all.adopted, 10u);
-  EXPECT_GT(all.repeated_starts, 100u);
-}
-
-TEST(SimTest, SameSeedSameHistory) {
-  const std::uint64_t first = RunSeed(1).trace_hash;
-  EXPECT_EQ(RunSeed(1).trace_hash, first);
-  EXPECT_NE(RunSeed(2).trace_hash, first);
+  EXPECT_GT(all.fault_count(), 100u);
+  EXPECT_GT(all.adopted, 3u);
+  EXPECT_GT(all.repeated_starts, 30u);
 }
 
 }  // namespace

@@ -262,6 +262,12 @@ void SimWorker::Take(const coordinator::SendAssignment& assignment) {
   HAUL_CHECK(traits != nullptr);
   if (assignment.with_spec) specs_.insert(assignment.job);
   if (!specs_.contains(assignment.job)) {
+    // One that drains may have handed back what came before this; as worker/loop, it refuses.
+    if (core_.draining()) {
+      outbox_.handed_back.push_back({{}, assignment.id, assignment.job, {assignment.tasks}});
+      outbox_used_ = true;
+      return;
+    }
     checkers_.Violate(absl::StrCat("job ", assignment.job.value(), " comes without its spec"));
   }
   jobs_[assignment.id] = assignment.job;
@@ -274,6 +280,7 @@ void SimWorker::Take(const coordinator::SendAssignment& assignment) {
       .priority = traits->spec.priority,
       .kind = traits->is_function() ? worker::WorkKind::kFunction : worker::WorkKind::kCommand,
       .alone = assignment.alone,
+      .at_most_once = traits->spec.at_most_once,
       .charged = {}};
   for (const coordinator::ChargedTask& charged : assignment.charged) {
     event.charged.push_back({charged.task, charged.attempts});

@@ -89,8 +89,8 @@ void Core::Settle(AssignmentId id) {
   if (it == state_.assignments.end()) return;
   HeldAssignment& assignment = it->second;
   if (assignment.cancelled) {
-    RecordPending(id, assignment, TaskStatus::kCancelled, Cause::kCancelled,
-                  assignment.cancelled_by);
+    RecordAll(id, std::exchange(assignment.pending, {}), TaskStatus::kCancelled, Cause::kCancelled,
+              assignment.cancelled_by);
   } else if (state_.draining && !assignment.pending.empty()) {
     const IntervalSet rest = std::exchange(assignment.pending, {});
     HandBack(id, assignment, rest, HandBackReason::kLeaving, "");
@@ -160,12 +160,20 @@ void Core::Record(AssignmentId id, Outcome outcome) {
   Emit(RecordOutcome{id, std::move(outcome)});
 }
 
-void Core::RecordPending(AssignmentId id, HeldAssignment& assignment, TaskStatus status,
-                         Cause cause, const std::string& message) {
-  const IntervalSet pending = std::exchange(assignment.pending, {});
-  for (const TaskRange& tasks : pending.ranges()) {
+// Those of `tasks` that must not start again, here or elsewhere, since they may have started.
+IntervalSet Core::MayHaveStarted(const HeldAssignment& assignment, const IntervalSet& tasks) const {
+  if (!assignment.at_most_once || assignment.cancelled) return {};
+  IntervalSet started = tasks;
+  started.Remove(assignment.pending);
+  started.Remove(assignment.revoked);
+  return started;
+}
+
+void Core::RecordAll(AssignmentId id, const IntervalSet& tasks, TaskStatus status, Cause cause,
+                     const std::string& message) {
+  for (const TaskRange& range : tasks.ranges()) {
     Outcome outcome;
-    outcome.tasks = tasks;
+    outcome.tasks = range;
     outcome.status = status;
     outcome.cause = cause;
     outcome.message = message;

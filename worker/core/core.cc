@@ -98,6 +98,7 @@ void Core::On(const AssignmentReceived& event) {
     assignment.job = event.job;
     assignment.kind = event.kind;
     assignment.alone = event.alone;
+    assignment.at_most_once = event.at_most_once;
     assignment.priority = event.priority;
     assignment.cpus_milli = std::clamp<std::uint64_t>(event.cpus_milli, 1, most);
     it = state_.assignments.emplace(event.assignment, std::move(assignment)).first;
@@ -115,8 +116,8 @@ void Core::On(const AssignmentReceived& event) {
   state_.jobs.at(assignment.job).width = std::max<std::uint64_t>(event.width, 1);
   Narrow(assignment.job);
   if (assignment.kind == WorkKind::kFunction && !options_.serves_functions) {
-    RecordPending(event.assignment, assignment, TaskStatus::kFailed, Cause::kStartFailed,
-                  "this worker serves no functions");
+    RecordAll(event.assignment, std::exchange(assignment.pending, {}), TaskStatus::kFailed,
+              Cause::kStartFailed, "this worker serves no functions");
   }
   Settle(event.assignment);
 }
@@ -174,6 +175,9 @@ void Core::On(const StopRequested&) {
     StopRunsOf(id, true);
     IntervalSet unanswered = assignment.held;
     unanswered.Remove(state_.owed.TasksOf(id));
+    const IntervalSet lost = MayHaveStarted(assignment, unanswered);
+    unanswered.Remove(lost);
+    RecordAll(id, lost, TaskStatus::kLost, Cause::kWorkerLost, "its worker was stopped");
     state_.uploading_count -= assignment.uploading.size();
     assignment.pending = {};
     assignment.uploading = {};

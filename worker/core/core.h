@@ -101,8 +101,9 @@ class Core {
                 HandBackReason reason, const std::string& message);
   void Keep(AssignmentId id, TaskRange tasks, TaskStatus status, std::size_t byte_count);
   void Record(AssignmentId id, Outcome outcome);
-  void RecordPending(AssignmentId id, HeldAssignment& assignment, TaskStatus status, Cause cause,
-                     const std::string& message);
+  void RecordAll(AssignmentId id, const IntervalSet& tasks, TaskStatus status, Cause cause,
+                 const std::string& message);
+  IntervalSet MayHaveStarted(const HeldAssignment& assignment, const IntervalSet& tasks) const;
   void ForgetIfAnswered(AssignmentId id);
   void LeaveIfDone();
 

@@ -409,7 +409,8 @@ class World {
 };
 
 TEST(CoreRandomTest, EveryTaskIsAnsweredForExactlyOnce) {
-  for (unsigned seed = 1; seed <= 200; ++seed) {
+  // The simulator has thousands.
+  for (unsigned seed = 1; seed <= 25; ++seed) {
     SCOPED_TRACE(seed);
     World world(seed);
     world.Run();

@@ -41,6 +41,7 @@ struct AssignmentReceived {
   std::int32_t priority = 0;
   WorkKind kind = WorkKind::kCommand;
   bool alone = false;
+  bool at_most_once = false;  // what may have started is not started again, here or elsewhere
   std::vector<ChargedTask> charged;
 };
 struct RevokeReceived {

@@ -137,7 +137,14 @@ std::vector<AssignmentId> Core::TakeBackRuns(ExecutorState& executor) {
     SetReserved(executor, run, 0);
     EraseJobIfUnused(run.job);
     if (run.abandoned) continue;
-    state_.assignments.at(id).pending.Add(run.unfinished);
+    HeldAssignment& assignment = state_.assignments.at(id);
+    IntervalSet lost;
+    if (executor.phase != ExecutorState::Phase::kStarting) {
+      lost = MayHaveStarted(assignment, run.unfinished);
+      RecordAll(id, lost, TaskStatus::kLost, Cause::kWorkerLost, "its executor died");
+    }
+    run.unfinished.Remove(lost);
+    assignment.pending.Add(run.unfinished);
     ids.push_back(id);
   }
   executor.runs.clear();

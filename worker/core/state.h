@@ -21,6 +21,7 @@ struct HeldAssignment {
   JobId job;
   WorkKind kind = WorkKind::kCommand;
   bool alone = false;
+  bool at_most_once = false;
   std::int32_t priority = 0;
   std::uint64_t cpus_milli = 0;  // of one task, at most what this worker has
 

@@ -99,6 +99,7 @@ absl::StatusOr<AssignmentReceived> Payloads::Add(v1::Assignment&& message) {
       .priority = message.priority(),
       .kind = job->spec.has_command() ? WorkKind::kCommand : WorkKind::kFunction,
       .alone = message.alone(),
+      .at_most_once = message.at_most_once(),
       .charged = {}};
   for (const v1::ChargedTask& charged : message.charged()) {
     event.charged.push_back({charged.task(), charged.attempts()});
