@@ -64,6 +64,7 @@ JobSpec SpecFromWire(v1::JobSpec&& wire) {
   spec.timeout_ms = wire.timeout_ms();
   spec.max_attempts = wire.max_attempts();
   spec.at_most_once = wire.at_most_once();
+  spec.open = wire.open();
   spec.volatile_job = wire.volatile_job();
   spec.memory_bytes = wire.memory_bytes();
   return spec;
@@ -92,6 +93,7 @@ void ToWire(const JobSpec& spec, v1::JobSpec* out) {
   out->set_timeout_ms(spec.timeout_ms);
   out->set_max_attempts(spec.max_attempts);
   out->set_at_most_once(spec.at_most_once);
+  out->set_open(spec.open);
   out->set_volatile_job(spec.volatile_job);
   out->set_memory_bytes(spec.memory_bytes);
 }

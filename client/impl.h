@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -80,6 +82,20 @@ class Patience {
   std::mutex mutex_;
   std::condition_variable_any wake_;
 };
+
+// Cancels a call when `stop` is requested; lives no longer than its context.
+class CancelOnStop {
+ public:
+  CancelOnStop(grpc::ClientContext& context, const std::stop_token& stop)
+      : callback_(stop, [&context] { context.TryCancel(); }) {}
+
+ private:
+  std::stop_callback<std::function<void()>> callback_;
+};
+
+// A message holds inputs of about this size, so that neither side buffers much.
+constexpr std::size_t kPackBytes = 512 << 10;
+constexpr std::uint64_t kPackCount = 1 << 16;
 
 // Of this process, for people.
 std::string UserName();

@@ -13,9 +13,6 @@
 namespace haul::client {
 namespace {
 
-// A message holds inputs of about this size, so that neither side buffers much.
-constexpr std::size_t kPackBytes = 512 << 10;
-constexpr std::uint64_t kPackCount = 1 << 16;
 // Below gRPC's limit for a message, 4 MiB, with room for the rest of it.
 constexpr std::size_t kMostInputBytes = (4 << 20) - (64 << 10);
 
@@ -30,22 +27,12 @@ std::string RandomRequestId() {
   return id;
 }
 
-// Cancels a call when `stop` is requested; lives no longer than its context.
-class CancelOnStop {
- public:
-  CancelOnStop(grpc::ClientContext& context, const std::stop_token& stop)
-      : callback_(stop, [&context] { context.TryCancel(); }) {}
-
- private:
-  std::stop_callback<std::function<void()>> callback_;
-};
-
 // Writes all of `inputs`; stops early, with success, when the coordinator has closed the call: its
 // reply then says why. `first` goes with the first message.
 class InputWriter {
  public:
   InputWriter(grpc::ClientWriter<v1::SubmitRequest>& writer, v1::SubmitRequest first)
-      : writer_(writer), request_(std::move(first)) {}
+      : writer_(writer), request_(std::move(first)), may_be_none_(request_.spec().open()) {}
 
   Status WriteAll(InputSource& inputs) {
     std::string value;
@@ -62,7 +49,8 @@ class InputWriter {
       pack_.Append(value);
     }
     if (Status status = inputs.status(); !status.ok()) return status;
-    if (count_ == 0) return {ErrorKind::kInvalid, "inputs: there are none, so there is no task"};
+    if (count_ == 0 && !may_be_none_)
+      return {ErrorKind::kInvalid, "inputs: there are none, so there is no task"};
     request_.set_complete(true);
     Flush();
     return Status();
@@ -82,6 +70,7 @@ class InputWriter {
 
   grpc::ClientWriter<v1::SubmitRequest>& writer_;
   v1::SubmitRequest request_;
+  const bool may_be_none_;
   PackedBytes pack_;
   std::uint64_t count_ = 0;
 };

@@ -123,7 +123,10 @@ std::vector<AssignmentId> Core::Reattach(const Worker& worker, const WorkerConne
 bool Core::Adopt(const Worker& worker, const HeldAssignment& held) {
   const Job* job = state_.FindJob(held.job);
   if (job == nullptr || job->is_ended() || !state_.WaitsForAdoption(*job) ||
-      held.id.epoch() >= epoch_ || held.id <= worker.facts.joined_after || held.width == 0) {
+      held.id.epoch() >= epoch_ || held.width == 0) {
+    return false;
+  }
+  if (held.id <= worker.facts.joined_after && !Planted(PlantedBug::kEarlierMembershipAdopted)) {
     return false;
   }
   IntervalSet tasks;

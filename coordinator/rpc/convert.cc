@@ -163,6 +163,7 @@ absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits) {
   core.max_attempts = spec.max_attempts() == 0 ? 1 : spec.max_attempts();
   core.at_most_once = spec.at_most_once();
   core.is_volatile = spec.volatile_job();
+  core.is_open = spec.open();
   core.task_count = spec.task_count();
   return core;
 }
@@ -178,18 +179,16 @@ absl::StatusOr<JobSpec> ToCore(const v1::SubmitRequest& first, const Limits& lim
   return spec;
 }
 
-absl::StatusOr<PackedBytes> ToInputs(v1::SubmitRequest&& message, bool is_array,
+absl::StatusOr<PackedBytes> ToInputs(v1::PackedBytes&& inputs, std::uint64_t count,
                                      std::uint64_t count_before, std::uint64_t most_tasks,
                                      const Limits& limits) {
-  const std::uint64_t count = message.input_count();
   // Bytes without a count are not passed over either.
-  if (count == 0 && message.inputs().data().empty()) return PackedBytes();
-  if (is_array) return Refused("inputs", "an array job has none");
-  if (count > most_tasks - count_before) {
+  if (count == 0 && inputs.data().empty()) return PackedBytes();
+  if (count_before > most_tasks || count > most_tasks - count_before) {
     return Refused("inputs", absl::StrCat(count_before, " and ", count,
                                           " more are over the limit of ", most_tasks));
   }
-  absl::StatusOr<PackedBytes> values = wire::FromWire(std::move(*message.mutable_inputs()), count);
+  absl::StatusOr<PackedBytes> values = wire::FromWire(std::move(inputs), count);
   if (!values.ok()) return Refused("inputs", values.status().message());
   if (values->uniform_size() > limits.argument_bytes) {
     return Refused("inputs", absl::StrCat("a value has ", values->uniform_size(),
@@ -204,8 +203,18 @@ absl::StatusOr<PackedBytes> ToInputs(v1::SubmitRequest&& message, bool is_array,
   return values;
 }
 
+absl::StatusOr<PackedBytes> ToInputs(v1::SubmitRequest&& message, bool is_array,
+                                     std::uint64_t count_before, std::uint64_t most_tasks,
+                                     const Limits& limits) {
+  const bool has_any = message.input_count() > 0 || !message.inputs().data().empty();
+  if (has_any && is_array) return Refused("inputs", "an array job has none");
+  return ToInputs(std::move(*message.mutable_inputs()), message.input_count(), count_before,
+                  most_tasks, limits);
+}
+
 absl::Status CheckTaskCount(const v1::JobSpec& spec, std::uint64_t input_count) {
   if (spec.has_array()) {
+    if (spec.open()) return Refused("open", "an array job has all its tasks from the start");
     if (input_count > 0) return Refused("inputs", "an array job has none");
     return CheckArray(spec);
   }
@@ -350,6 +359,7 @@ v1::JobStatus ToWire(const State& state, const Job& job) {
   spec.set_max_attempts(facts.spec.max_attempts);
   spec.set_at_most_once(facts.spec.at_most_once);
   spec.set_volatile_job(facts.spec.is_volatile);
+  spec.set_open(facts.open);
   if (facts.spec.kind == WorkKind::kFunction) {
     spec.mutable_function()->set_name(facts.spec.function);
     spec.mutable_function()->set_signature(facts.spec.signature);

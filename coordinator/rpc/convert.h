@@ -30,6 +30,10 @@ absl::Status CheckName(absl::string_view field, const std::string& name, const L
 absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits);
 // What the first message of a submit asks for, with its owner and request id.
 absl::StatusOr<JobSpec> ToCore(const v1::SubmitRequest& first, const Limits& limits);
+// `count` values behind `count_before` others, of at most `most_tasks` in all.
+absl::StatusOr<PackedBytes> ToInputs(v1::PackedBytes&& inputs, std::uint64_t count,
+                                     std::uint64_t count_before, std::uint64_t most_tasks,
+                                     const Limits& limits);
 // The inputs that a message of a submit brings, perhaps none; `count_before` came already of at
 // most `most_tasks`.
 absl::StatusOr<PackedBytes> ToInputs(v1::SubmitRequest&& message, bool is_array,

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/utf8.h"
+#include "coordinator/rpc/extend_call.h"
 #include "coordinator/rpc/follow_call.h"
 #include "coordinator/rpc/selector.h"
 #include "coordinator/rpc/submit_call.h"
@@ -24,6 +25,9 @@ constexpr std::uint32_t kMaxList = 1000;
 void JobsService::Serve(const rpc::ServerQueue& server) {
   SubmitCall::Call::Serve(server, service_, &Service::RequestSubmit, [this](auto call) {
     SubmitCall::Start(loop_, limits_, std::move(call));
+  });
+  ExtendCall::Call::Serve(server, service_, &Service::RequestExtend, [this](auto call) {
+    ExtendCall::Start(loop_, limits_, std::move(call));
   });
   GetCall::Serve(server, service_, &Service::RequestGet, [this](auto call) { Get(call); });
   ListCall::Serve(server, service_, &Service::RequestList, [this](auto call) { List(call); });
@@ -42,7 +46,13 @@ void JobsService::Get(const GetCall::Pointer& call) {
     const Job* found = loop_.core().state().FindJob(id);
     if (found == nullptr) return call->Finish(absl::NotFoundError("job: it was forgotten"));
     v1::JobStatus reply = ToWire(loop_.core().state(), *found);
-    if (text.ok()) reply.mutable_spec()->ParseFromString(*text);
+    if (text.ok()) {
+      // All but what changes: an open job is what it was extended to.
+      v1::JobSpec& spec = *reply.mutable_spec();
+      spec.ParseFromString(*text);
+      spec.set_task_count(found->facts.spec.task_count);
+      spec.set_open(found->facts.open);
+    }
     loop_.WhenDurable([call, reply = std::move(reply)] { call->Finish(reply); });
   });
 }

@@ -56,6 +56,7 @@ void SubmitCall::Accept() {
   }
   if (!wire_spec_.has_array()) wire_spec_.set_task_count(input_count_);
   spec_.task_count = wire_spec_.task_count();
+  if (spec_.is_open && input_set_.is_none()) input_set_ = loop_.NewInputSet();
   spec_.input_set = input_set_;
   spec_.input_bytes = input_bytes_;
   if (absl::Status status = loop_.CheckRoom(spec_); !status.ok()) {

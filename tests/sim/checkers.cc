@@ -155,6 +155,19 @@ void Checkers::OnReleased(JobId id, TaskRange tasks, AssignmentId assignment) {
   }
 }
 
+void Checkers::OnDropped(ProcessId id, AssignmentId assignment) {
+  for (const auto& [job_id, task] : processes_[id].started) {
+    const JobHistory* job = Find(job_id);
+    if (job == nullptr || job->cancel_asked || decided_.contains({job_id, task})) continue;
+    const TaskHistory& history = job->tasks.at(task);
+    if (history.has_outcome || history.last_released != assignment) continue;
+    for (const Start& start : history.starts) {
+      if (start.process != id || start.assignment != assignment || !start.running) continue;
+      if (!start.excused) Violate(absl::StrCat(NameOf(job_id, task), " runs and is dropped"));
+    }
+  }
+}
+
 void Checkers::OnSubmitAnswered(JobId job, bool is_volatile) {
   // The answer to a repeat may leave with the word that the job is forgotten.
   if (forgotten_.contains(job) || !answered_.emplace(job, is_volatile).second) return;

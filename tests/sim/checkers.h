@@ -71,6 +71,8 @@ class Checkers {
   void OnServing() { serving_since_us_ = timeline_.now_us(); }
   void OnHeard(ProcessId process) { processes_[process].last_contact_us = timeline_.now_us(); }
   void OnReleased(JobId job, TaskRange tasks, AssignmentId assignment);
+  // The welcome of this process says that it owns this assignment no longer.
+  void OnDropped(ProcessId process, AssignmentId assignment);
   void OnSubmitAnswered(JobId job, bool is_volatile);
   void OnExtendAnswered(JobId job, std::uint64_t task_count);
   // The coordinator records that this process is a worker no longer.

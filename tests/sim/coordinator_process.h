@@ -36,6 +36,7 @@ class CoordinatorProcess {
                      std::int64_t lease_us, Wiring wiring);
 
   void Start();
+  void KillSoon();  // within milliseconds, while there are faults
   void Kill();
   bool running() const { return core_ != nullptr; }
   // Everything that it decided is on the disk, and every effect has left.

@@ -85,6 +85,10 @@ int RunMany(const Options& options) {
     threads.emplace_back(work);
   }
   for (std::thread& thread : threads) thread.join();
+  if (RunSeed(options.from).trace_hash != RunSeed(options.from).trace_hash) {
+    ++failed;
+    std::cout << "seed " << options.from << " is another history the second time\n";
+  }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   std::cout << all << "\n";
   PrintCoverage(std::cout, all);

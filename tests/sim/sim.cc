@@ -195,6 +195,8 @@ SimWorker::Uploaded Sim::Upload(AssignmentId id, JobId job, TaskIndex task) {
   if (assignment != nullptr && assignment->job == job && assignment->tasks.Contains(task)) {
     return SimWorker::Uploaded::kYes;
   }
+  // Whatever the answer rests on may never reach the disk.
+  if (coordinator_.undecided_records() > 0 && timeline_.Chance(10)) coordinator_.KillSoon();
   const bool may_change = state.adopting() || coordinator_.undecided_records() > 0;
   return may_change ? SimWorker::Uploaded::kTryAgain : SimWorker::Uploaded::kRefused;
 }

@@ -1,0 +1,424 @@
+#include "haul/executor.h"
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+namespace haul {
+
+using client::ErrorKind;
+using client::FailureCause;
+using client::Status;
+using client::TaskState;
+
+// ---------------------------------------------------------------- tasks
+
+namespace internal {
+
+bool Task::done() const {
+  const std::lock_guard lock(board_->mutex);
+  return done_;
+}
+
+void Task::Wait() const {
+  std::unique_lock lock(board_->mutex);
+  board_->ended.wait(lock, [this] { return done_; });
+}
+
+bool Task::WaitUntil(std::chrono::steady_clock::time_point deadline) const {
+  std::unique_lock lock(board_->mutex);
+  return board_->ended.wait_until(lock, deadline, [this] { return done_; });
+}
+
+void Task::WhenDone(std::function<void()> fn) {
+  {
+    const std::lock_guard lock(board_->mutex);
+    if (!done_) {
+      when_done_.push_back(std::move(fn));
+      return;
+    }
+  }
+  fn();
+}
+
+void Task::End(Ending ending, std::vector<std::function<void()>>& to_run) {
+  if (done_) return;
+  done_ = true;
+  ending_ = std::move(ending);
+  for (std::function<void()>& fn : when_done_) to_run.push_back(std::move(fn));
+  when_done_.clear();
+}
+
+namespace {
+
+std::string Describe(const Task::Ending& ending) {
+  std::string text = "task " + std::to_string(ending.info.task_index) + " of job " +
+                     std::to_string(ending.info.job_id) + " " + std::string(Name(ending.state));
+  if (ending.cause != FailureCause::kNone) text += ": " + std::string(Name(ending.cause));
+  if (ending.code != 0) text += " " + std::to_string(ending.code);
+  if (!ending.message.empty()) text += ": " + ending.message;
+  return text;
+}
+
+}  // namespace
+
+const Task::Ending& Task::Succeeded() const {
+  if (!ending_.broken.ok()) throw ExecutorError(ending_.broken);
+  if (ending_.state == TaskState::kSucceeded) return ending_;
+  const std::string text = Describe(ending_);
+  if (ending_.state == TaskState::kCancelled) {
+    throw CancelledError(text, ending_.cause, ending_.code);
+  }
+  if (ending_.state == TaskState::kLost) throw LostError(text, ending_.cause, ending_.code);
+  switch (ending_.cause) {
+    case FailureCause::kFunctionError:
+      throw FunctionError(ending_.message, ending_.cause, ending_.code);
+    case FailureCause::kSignal:
+    case FailureCause::kExecutorExit:
+    case FailureCause::kWorkerLost:
+      throw CrashError(text, ending_.cause, ending_.code);
+    case FailureCause::kTimeout:
+      throw TimeoutError(text, ending_.cause, ending_.code);
+    case FailureCause::kNone:
+    case FailureCause::kExitCode:
+    case FailureCause::kMemoryLimit:
+    case FailureCause::kOutputLimit:
+    case FailureCause::kCancelled:
+    case FailureCause::kStartFailed:
+    case FailureCause::kProcessLimit:
+      break;
+  }
+  throw TaskError(text, ending_.cause, ending_.code);
+}
+
+void EndQueue::Push(std::size_t position) {
+  {
+    const std::lock_guard lock(mutex_);
+    positions_.push_back(position);
+  }
+  pushed_.notify_one();
+}
+
+std::optional<std::size_t> EndQueue::PopUntil(
+    std::optional<std::chrono::steady_clock::time_point> deadline) {
+  std::unique_lock lock(mutex_);
+  const auto has_one = [this] { return !positions_.empty(); };
+  if (!deadline.has_value()) {
+    pushed_.wait(lock, has_one);
+  } else if (!pushed_.wait_until(lock, *deadline, has_one)) {
+    return std::nullopt;
+  }
+  const std::size_t position = positions_.front();
+  positions_.pop_front();
+  return position;
+}
+
+}  // namespace internal
+
+// ---------------------------------------------------------------- open jobs
+
+namespace internal {
+
+// Calls wait while so much has not been sent.
+constexpr std::size_t kWaitingBytes = 64 << 20;
+// Of one message.
+constexpr std::size_t kBatchBytes = 512 << 10;
+constexpr std::size_t kBatchCount = 1 << 16;
+
+// The calls of one function: an open job, a thread that extends it, and one that follows it.
+class OpenJob final : public client::TaskFeed {
+ public:
+  OpenJob(Client& client, client::JobId job)
+      : client_(client), job_(job), board_(std::make_shared<Board>()) {
+    extender_ = std::jthread([this](const std::stop_token& stop) { Extend(stop); });
+    follower_ = std::jthread([this] { Follow(); });
+  }
+  OpenJob(const OpenJob&) = delete;
+  OpenJob& operator=(const OpenJob&) = delete;
+  ~OpenJob() override {
+    Close();
+    Join();
+  }
+
+  // nullptr where it is closed.
+  std::shared_ptr<Task> Add(std::string arguments) {
+    auto task = std::make_shared<Task>(board_);
+    {
+      std::unique_lock lock(mutex_);
+      room_.wait(lock, [this] { return waiting_bytes_ < kWaitingBytes || closed_; });
+      if (closed_) return nullptr;
+      waiting_bytes_ += arguments.size();
+      waiting_.push_back(std::move(arguments));
+      tasks_.push_back(task);
+    }
+    added_.notify_one();
+    return task;
+  }
+
+  void Close() {
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+    }
+    added_.notify_all();
+    room_.notify_all();
+  }
+
+  void Join() {
+    const std::lock_guard lock(join_mutex_);
+    if (extender_.joinable()) extender_.join();
+    if (follower_.joinable()) follower_.join();
+  }
+
+  // What has not started never will. What was not even sent ends here.
+  void Terminate() {
+    {
+      const std::lock_guard lock(mutex_);
+      terminated_ = true;
+    }
+    Close();
+    const auto cancelled = client_.Cancel(client::JobRef(job_));
+    if (!cancelled.ok()) Fail(0, cancelled.status());
+  }
+
+  Said Next(std::chrono::milliseconds patience, std::vector<std::string>* inputs) override {
+    std::unique_lock lock(mutex_);
+    added_.wait_for(lock, patience, [this] { return !waiting_.empty() || closed_; });
+    std::size_t bytes = 0;
+    while (!waiting_.empty() && inputs->size() < kBatchCount && bytes < kBatchBytes) {
+      bytes += waiting_.front().size();
+      inputs->push_back(std::move(waiting_.front()));
+      waiting_.pop_front();
+    }
+    waiting_bytes_ -= bytes;
+    const bool is_last = closed_ && waiting_.empty();
+    lock.unlock();
+    room_.notify_all();
+    return is_last ? Said::kLast : Said::kMore;
+  }
+
+  void OnDurable(std::uint64_t task_count) override {
+    const std::lock_guard lock(mutex_);
+    durable_ = std::max(durable_, task_count);
+  }
+
+ private:
+  void Extend(const std::stop_token& stop) {
+    const Status status = client_.Extend(job_, *this, stop);
+    if (status.ok()) return;
+    Close();
+    std::uint64_t durable = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      durable = durable_;
+    }
+    // What the job has is told by following it.
+    Fail(durable, status);
+  }
+
+  void Follow() {
+    const Status status = client_.Follow(client::JobRef(job_), {}, [this](auto& update) {
+      Take(update);
+      return true;
+    });
+    // It has ended: what it did not get is not coming.
+    const Status missing(ErrorKind::kFailed, "the job ended without this task");
+    Fail(0, status.ok() ? missing : status);
+  }
+
+  void Take(client::FollowUpdate& update) {
+    std::vector<std::function<void()>> to_run;
+    for (const client::Outcome& outcome : update.outcomes) {
+      const std::string large = FetchIfLarge(outcome);
+      const std::lock_guard lock(board_->mutex);
+      for (std::uint64_t i = 0; i < outcome.count; ++i) {
+        const std::shared_ptr<Task> task = Release(outcome.first + i);
+        if (task == nullptr) continue;
+        Task::Ending ending = EndingOf(outcome);
+        ending.info.task_index = outcome.first + i;
+        ending.result = outcome.output_file.empty() ? std::string(outcome.results[i]) : large;
+        task->End(std::move(ending), to_run);
+      }
+    }
+    board_->ended.notify_all();
+    for (const std::function<void()>& fn : to_run) fn();
+  }
+
+  Task::Ending EndingOf(const client::Outcome& outcome) const {
+    return {.state = outcome.state,
+            .cause = outcome.cause,
+            .code = outcome.code,
+            .message = outcome.message,
+            .result = {},
+            .broken = large_error_,
+            .info = {.job_id = job_.value,
+                     .worker = outcome.worker_name,
+                     .host = outcome.host,
+                     .pid = outcome.pid,
+                     .attempt = outcome.attempt,
+                     .started_unix_us = outcome.started_unix_us,
+                     .finished_unix_us = outcome.finished_unix_us}};
+  }
+
+  // A result of its own is one task's.
+  std::string FetchIfLarge(const client::Outcome& outcome) {
+    std::string result;
+    large_error_ = {};
+    if (outcome.output_file.empty()) return result;
+    large_error_ = client_.FetchOutput(job_, outcome.output_file, [&](std::string_view piece) {
+      result += piece;
+      return true;
+    });
+    return result;
+  }
+
+  // Its place is free then: each task ends once.
+  std::shared_ptr<Task> Release(std::uint64_t index) {
+    const std::lock_guard lock(mutex_);
+    if (index < released_ || index - released_ >= tasks_.size()) return nullptr;
+    std::shared_ptr<Task> task = std::exchange(tasks_[index - released_], nullptr);
+    while (!tasks_.empty() && tasks_.front() == nullptr) {
+      tasks_.pop_front();
+      ++released_;
+    }
+    return task;
+  }
+
+  // Of all that have not ended, from that one on, nothing will be known.
+  void Fail(std::uint64_t from, const Status& why) {
+    std::vector<std::shared_ptr<Task>> failed;
+    Task::Ending ending{.broken = why, .info = {.job_id = job_.value}};
+    {
+      const std::lock_guard lock(mutex_);
+      closed_ = true;
+      if (terminated_) {
+        ending.broken = {};
+        ending.state = TaskState::kCancelled;
+        ending.cause = FailureCause::kCancelled;
+        ending.message = "its executor was terminated";
+      }
+      for (std::size_t i = 0; i < tasks_.size(); ++i) {
+        if (tasks_[i] != nullptr && released_ + i >= from) {
+          failed.push_back(std::exchange(tasks_[i], nullptr));
+        }
+      }
+    }
+    room_.notify_all();
+    std::vector<std::function<void()>> to_run;
+    {
+      const std::lock_guard lock(board_->mutex);
+      for (const std::shared_ptr<Task>& task : failed) task->End(ending, to_run);
+    }
+    board_->ended.notify_all();
+    for (const std::function<void()>& fn : to_run) fn();
+  }
+
+  Client& client_;
+  const client::JobId job_;
+  const std::shared_ptr<Board> board_;
+  Status large_error_;  // of the outcome in hand; the follower's
+
+  std::mutex mutex_;
+  std::condition_variable added_, room_;
+  std::deque<std::string> waiting_;  // arguments that have not been sent
+  std::size_t waiting_bytes_ = 0;
+  bool closed_ = false;
+  bool terminated_ = false;
+  std::uint64_t durable_ = 0;
+  std::deque<std::shared_ptr<Task>> tasks_;  // from `released_` on; none where it has ended
+  std::uint64_t released_ = 0;
+
+  std::mutex join_mutex_;
+  std::jthread extender_, follower_;
+};
+
+}  // namespace internal
+
+// ---------------------------------------------------------------- executors
+
+using internal::OpenJob;
+
+class Executor::Impl {
+ public:
+  Impl(Client& client, ExecutorOptions options) : client_(client), options_(std::move(options)) {}
+
+  OpenJob& JobOf(const char* function, std::string (*signature)()) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) throw ExecutorError(Status(ErrorKind::kInvalid, "the executor is closed"));
+    if (const auto it = jobs_.find(std::string_view(function)); it != jobs_.end()) {
+      return *it->second;
+    }
+    auto job = std::make_unique<OpenJob>(client_, Open(function, signature()));
+    return *jobs_.emplace(function, std::move(job)).first->second;
+  }
+
+  void Close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    for (const auto& [function, job] : jobs_) job->Close();
+  }
+  void Join() {
+    for (OpenJob* job : All()) job->Join();
+  }
+  void Terminate() {
+    Close();
+    for (OpenJob* job : All()) job->Terminate();
+  }
+
+ private:
+  client::JobId Open(const char* function, std::string signature) {
+    client::JobSpec spec;
+    spec.name = options_.name;
+    spec.work = client::FunctionCall{
+        .name = function, .signature = std::move(signature), .detail = options_.detail};
+    spec.priority = options_.priority;
+    spec.max_running = options_.max_running;
+    spec.cpus_milli = options_.cpus_milli;
+    spec.timeout_ms =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(0, options_.timeout.count()));
+    spec.max_attempts = options_.max_attempts;
+    spec.at_most_once = options_.at_most_once;
+    spec.volatile_job = options_.volatile_job;
+    spec.open = true;
+    client::ListSource none({});
+    const auto submitted = client_.Submit(spec, none);
+    if (!submitted.ok()) throw ExecutorError(submitted.status());
+    return submitted->job;
+  }
+
+  std::vector<OpenJob*> All() {
+    const std::lock_guard lock(mutex_);
+    std::vector<OpenJob*> all;
+    for (const auto& [function, job] : jobs_) all.push_back(job.get());
+    return all;
+  }
+
+  Client& client_;
+  const ExecutorOptions options_;
+  std::mutex mutex_;
+  bool closed_ = false;
+  std::map<std::string, std::unique_ptr<OpenJob>, std::less<>> jobs_;  // by function
+};
+
+Executor::Executor(Client& client, ExecutorOptions options)
+    : impl_(std::make_unique<Impl>(client, std::move(options))) {}
+Executor::~Executor() {
+  Close();
+  Join();
+}
+
+std::shared_ptr<internal::Task> Executor::Add(const char* function, std::string (*signature)(),
+                                              std::string arguments) {
+  std::shared_ptr<internal::Task> task =
+      impl_->JobOf(function, signature).Add(std::move(arguments));
+  if (task == nullptr) {
+    throw ExecutorError(Status(ErrorKind::kFailed, "the job of this function was closed"));
+  }
+  return task;
+}
+
+void Executor::Close() { impl_->Close(); }
+void Executor::Join() { impl_->Join(); }
+void Executor::Terminate() { impl_->Terminate(); }
+
+}  // namespace haul
