@@ -307,7 +307,7 @@ void CoordinatorProcess::TakeRecord(const StepResult::Durable& durable, const Ev
   const bool is_membership =
       std::holds_alternative<WorkerJoined>(record) || std::holds_alternative<WorkerLeft>(record);
   const bool is_charge = std::holds_alternative<AttemptsCharged>(record);
-  if ((is_membership && timeline_.Chance(5)) || (is_charge && timeline_.Chance(1))) KillSoon();
+  if ((is_membership && timeline_.Chance(20)) || (is_charge && timeline_.Chance(1))) KillSoon();
 }
 
 // When some know of a record and others do not, and perhaps not the disk.
