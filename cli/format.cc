@@ -101,6 +101,7 @@ Json ToJson(const client::JobStatus& job) {
   object["max_running"] = job.spec.max_running;
   object["cpus"] = CpusJson(job.spec.cpus_milli);
   object["max_attempts"] = job.spec.max_attempts;
+  object["open"] = job.spec.open;
   object["at_most_once"] = job.spec.at_most_once;
   object["volatile"] = job.spec.volatile_job;
   object["accepted"] = TimeOrNull(job.accepted_unix_us);

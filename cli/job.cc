@@ -36,6 +36,7 @@ void PrintDetails(const client::JobStatus& job) {
   if (job.spec.priority != 0) line("priority", std::to_string(job.spec.priority));
   if (job.spec.max_running != 0) line("max running", std::to_string(job.spec.max_running));
   if (job.spec.max_attempts > 1) line("attempts", std::to_string(job.spec.max_attempts));
+  if (job.spec.open) line("open", "it takes more tasks");
   if (job.spec.at_most_once) line("starts", "at most once");
   if (job.spec.volatile_job) line("volatile", "yes");
   line("accepted", LocalTime(job.accepted_unix_us));

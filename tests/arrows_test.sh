@@ -61,7 +61,7 @@ allowed_for() { # file room
       echo "std system absl spdlog common common/wire protobuf public json cli11" \
         "client coordinator worker worker/rpc/report_death.h" ;;
     worker/executor/test_libraries) echo "std public" ;;
-    examples/functions) echo "std system public" ;;
+    examples/functions | examples/article) echo "std system public" ;;
     tests | tests/*) echo "any" ;;
     *) echo "" ;;
   esac
@@ -115,7 +115,7 @@ check_include() { # file line bracket included
     known_kinds[$included]=$kind
   fi
   # A function library sees include/ alone, so what its sources share stands beside them.
-  if [[ $bracket == '"' && $included != */* && $room == examples/functions ]]; then
+  if [[ $bracket == '"' && $included != */* && $room == examples/* ]]; then
     return
   fi
   if [[ $bracket == '"' && $included != */* ]]; then

@@ -250,10 +250,11 @@ void Core::EndAdoption() {
   }
 }
 
-void Core::ExpireLeases() {
-  // If this process stood still, its silence was ours: everybody gets a full lease again.
-  const bool stood_still = now_.monotonic_us - last_tick_us_ > options_.lease_ms * 1000 / 4 &&
-                           !Planted(PlantedBug::kStandstillBlamedOnWorkers);
+void Core::ExpireLeases(bool unread) {
+  // If this process stood still, the silence was ours: everybody gets a full lease again.
+  const bool late = now_.monotonic_us - last_tick_us_ > options_.lease_ms * 1000 / 4 &&
+                    !Planted(PlantedBug::kStandstillBlamedOnWorkers);
+  const bool stood_still = late || unread;
   last_tick_us_ = now_.monotonic_us;
   if (stood_still) {
     adoption_deadline_us_ =
@@ -278,8 +279,8 @@ void Core::ExpireLeases() {
   CloseAbandonedJobs(stood_still);
 }
 
-void Core::On(const TimePassed&) {
-  ExpireLeases();
+void Core::On(const TimePassed& event) {
+  ExpireLeases(event.unread);
   // Only here does its deadline count: it was set anew if this process stood still.
   const bool due = now_.monotonic_us >= adoption_deadline_us_;
   if (state_.adopting() && (due || state_.awaited().empty())) EndAdoption();

@@ -132,7 +132,7 @@ class Core {
   void Suspected(const std::vector<Suspect>& suspects, bool ran_alone, const std::string& reason);
   void SayDrain(const Worker& worker);
   void DepartIfDrained(WorkerId worker);
-  void ExpireLeases();
+  void ExpireLeases(bool unread);
   void EndAdoptionIfAllAreBack();
   void EndAdoption();
   void CarryOut(const Plan& plan);

@@ -113,7 +113,9 @@ struct WorkerStopAsked {
 // Once after recovery, before anything else; and at the end of every turn of the loop, which is
 // when work is scheduled and leases are looked at.
 struct ServingStarted {};
-struct TimePassed {};
+struct TimePassed {
+  bool unread = false;  // what workers say is not read just now: their silence is ours
+};
 
 using Event = std::variant<JobSubmitted, JobExtendAsked, JobCancelAsked, JobForgetAsked,
                            WorkerConnected, WorkerSpoke, WorkerStartedDraining, WorkerSaidGoodbye,

@@ -67,6 +67,19 @@ TEST_F(WorkerTest, WhenTheCoordinatorStoodStillNobodyIsBlamed) {
   EXPECT_EQ(state().FindWorker(session), nullptr);
 }
 
+TEST_F(WorkerTest, WhileNothingIsReadNobodyIsBlamed) {
+  const SessionId session = Connect("w");
+  for (int turn = 0; turn < 300; ++turn) {  // a disk that is slow for 30 s
+    Advance(100);
+    Send(TimePassed{.unread = true});
+  }
+  EXPECT_NE(state().FindWorker(session), nullptr);
+  Pass(14'000);
+  EXPECT_NE(state().FindWorker(session), nullptr) << "a full lease from then on";
+  Pass(1'500);
+  EXPECT_EQ(state().FindWorker(session), nullptr);
+}
+
 TEST_F(WorkerTest, HelloThatListsLessRequeuesWhatWasLostOnItsWay) {
   const SessionId session = Connect("w", 2000);
   const JobId job = Submit(Tasks(2));

@@ -84,7 +84,7 @@ absl::Status Loop::Turn() {
   read_thread_->RunContinuations();
   files_thread_->RunContinuations();
   RunTimers();
-  Handle(TimePassed{});
+  Handle(TimePassed{.unread = Congested()});
   CommitTurn();
   Release();
   if (absl::Status status = store_thread_->failure(); !status.ok()) {

@@ -257,8 +257,12 @@ void Cluster::Freeze(const std::vector<pid_t>& pids) {
 // ---- clients ----
 
 CommandResult Cluster::Haul(const std::vector<std::string>& arguments) {
+  return Run(haul_, arguments);
+}
+
+CommandResult Cluster::Run(const std::string& path, const std::vector<std::string>& arguments) {
   const std::string file = File("call-" + std::to_string(++calls_));
-  std::vector<std::string> words = {haul_};
+  std::vector<std::string> words = {path};
   words.insert(words.end(), arguments.begin(), arguments.end());
   Program program({.arguments = words,
                    .environment = Environment(),

@@ -116,6 +116,8 @@ class Cluster {
 
   // Runs `haul ARGUMENTS…` to its end, with HAUL_DATA_DIR set to the cluster's.
   CommandResult Haul(const std::vector<std::string>& arguments);
+  // Likewise another program.
+  CommandResult Run(const std::string& path, const std::vector<std::string>& arguments);
   // The objects that `haul --output json ARGUMENTS…` prints; its status must be 0.
   std::vector<Json> HaulJson(const std::vector<std::string>& arguments);
   // `haul submit ARGUMENTS…`, or `haul call --submit …` where the first argument is "call"; the
