@@ -153,6 +153,7 @@ class ServerStreamCall
   bool over() const { return done_tag_.over(); }
   void set_on_done(std::function<void()> fn) { done_tag_.set_on_done(std::move(fn)); }
   // Not while another is in flight. `then(false)`: the client is gone.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): it is moved, unseen in a template.
   void Write(const Reply& reply, std::function<void(bool ok)> then) {
     writer_.Write(reply, Operation::Of(this->shared_from_this(), std::move(then)));
   }
@@ -279,6 +280,7 @@ class BidiCall : public std::enable_shared_from_this<BidiCall<Service, Request, 
   absl::Status read_error() const {
     return ReadMark<Request>::IsSet(request_) ? absl::OkStatus() : ReadMark<Request>::Unreadable();
   }
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): it is moved, unseen in a template.
   void Write(const Reply& reply, std::function<void(bool ok)> then) {
     stream_.Write(reply, Operation::Of(this->shared_from_this(), std::move(then)));
   }
