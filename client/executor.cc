@@ -113,12 +113,10 @@ std::optional<std::size_t> EndQueue::PopUntil(
   return position;
 }
 
-}  // namespace internal
-
 // ---------------------------------------------------------------- open jobs
 
-namespace internal {
-
+// Of one call: the coordinator takes no more, and would refuse with it what else is on the way.
+constexpr std::size_t kMostArgumentBytes = 128 << 10;
 // Calls wait while so much has not been sent.
 constexpr std::size_t kWaitingBytes = 64 << 20;
 // Of one message.
@@ -409,6 +407,12 @@ Executor::~Executor() {
 
 std::shared_ptr<internal::Task> Executor::Add(const char* function, std::string (*signature)(),
                                               std::string arguments) {
+  if (arguments.size() > internal::kMostArgumentBytes) {
+    throw ExecutorError(
+        Status(ErrorKind::kInvalid,
+               std::string("arguments of ") + function + ": " + std::to_string(arguments.size()) +
+                   " bytes are over the limit of " + std::to_string(internal::kMostArgumentBytes)));
+  }
   std::shared_ptr<internal::Task> task =
       impl_->JobOf(function, signature).Add(std::move(arguments));
   if (task == nullptr) {

@@ -321,7 +321,8 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // Throws ExecutorError: a function that nobody serves, no coordinator, or it is closed.
+  // Throws ExecutorError: a function that nobody serves, arguments of more than 128 KiB, no
+  // coordinator, or it is closed.
   template <typename Result, typename... Arguments>
   Future<Result> Submit(const Function<Result(Arguments...)>& function,
                         std::type_identity_t<Arguments>... arguments) {

@@ -131,6 +131,16 @@ TEST_F(ExecutorTest, ErrorsAreTyped) {
     EXPECT_EQ(error.kind(), client::ErrorKind::kInvalid);
     EXPECT_THAT(error.what(), HasSubstr("nobodys.v1"));
   }
+  Future<std::string> before = executor.Submit(examples::kEcho, "before");
+  try {
+    executor.Submit(examples::kEcho, std::string(200'000, 'x'));
+    ADD_FAILURE() << "it does not throw";
+  } catch (const ExecutorError& error) {
+    EXPECT_EQ(error.kind(), client::ErrorKind::kInvalid);
+    EXPECT_THAT(error.what(), HasSubstr("200004 bytes are over the limit of 131072"));
+  }
+  EXPECT_EQ(before.Get(), "before") << "nobody else pays for it";
+  EXPECT_EQ(executor.Submit(examples::kEcho, "after").Get(), "after");
   executor.Close();
   EXPECT_THROW(executor.Submit(examples::kEcho, "late"), ExecutorError);
 }
