@@ -93,10 +93,6 @@ class CancelOnStop {
   std::stop_callback<std::function<void()>> callback_;
 };
 
-// A message holds inputs of about this size, so that neither side buffers much.
-constexpr std::size_t kPackBytes = 512 << 10;
-constexpr std::uint64_t kPackCount = 1 << 16;
-
 // Of this process, for people.
 std::string UserName();
 

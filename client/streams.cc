@@ -13,6 +13,9 @@
 namespace haul::client {
 namespace {
 
+// A message holds inputs of about this size, so that neither side buffers much.
+constexpr std::size_t kPackBytes = 512 << 10;
+constexpr std::uint64_t kPackCount = 1 << 16;
 // Below gRPC's limit for a message, 4 MiB, with room for the rest of it.
 constexpr std::size_t kMostInputBytes = (4 << 20) - (64 << 10);
 

@@ -187,8 +187,8 @@ class Future {
     task_->Wait();
     return !task_->ending().broken.ok() || task_->ending().state != client::TaskState::kSucceeded;
   }
-  // Runs `fn(future)` when it is done, on a thread of the executor, which it must not hold up; at
-  // once where it is done.
+  // Runs `fn(future)` when it is done, on a thread of the executor; at once where it is done. `fn`
+  // must neither wait for the executor nor throw.
   template <typename Fn>
   void Then(Fn fn) const {
     task_->WhenDone([future = *this, fn = std::move(fn)]() mutable { fn(future); });
