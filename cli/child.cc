@@ -69,6 +69,7 @@ absl::StatusOr<Child> StartChild(const std::vector<std::string>& arguments, bool
   volatile int error = 0;
   // NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.vfork): the child makes system calls alone.
   const pid_t pid = vfork();
+  // NOLINTNEXTLINE(clang-analyzer-unix.Vfork): it calls nothing else before it execs.
   if (pid == 0) BecomeChild(pointers.data(), pipe[1], const_cast<int*>(&error));
   if (pid < 0) error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);

@@ -211,7 +211,7 @@ void PrintJson(const Json& object) {
 }
 
 std::string DescribeFailure(const client::Outcome& outcome) {
-  const auto with_message = [&outcome](std::string text) {
+  const auto with_message = [&outcome](const std::string& text) {
     return outcome.message.empty() ? text : absl::StrCat(text, ": ", Printable(outcome.message));
   };
   switch (outcome.cause) {

@@ -9,8 +9,6 @@
 namespace haul::cli {
 namespace {
 
-using ::testing::HasSubstr;
-
 TEST(FormatTest, BytesThatAreNoUtf8GetTheirOwnKey) {
   Json object;
   SetBytes(object, "stdout", "Grüße\n");

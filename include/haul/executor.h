@@ -333,21 +333,19 @@ class Executor {
 
   // The results of `function` for each element of `arguments`, in order: an element is the
   // argument, or a tuple or pair of several. Lazily: no more than `in_flight` are ahead of what was
-  // taken.
-  template <typename Result, typename... Arguments, std::ranges::viewable_range Range>
+  // taken. A range given as a variable must outlive the results.
+  template <typename Result, typename... Arguments, std::ranges::input_range Range>
   auto Map(const Function<Result(Arguments...)>& function, Range&& arguments,
            std::size_t in_flight = 1024) {
     auto submit = [this, function](const auto& element) {
       if constexpr (sizeof...(Arguments) == 1) {
-        return Submit(function, element);
+        return this->Submit(function, element);
       } else {
-        return std::apply([&](const auto&... argument) { return Submit(function, argument...); },
-                          element);
+        return std::apply(
+            [&](const auto&... argument) { return this->Submit(function, argument...); }, element);
       }
     };
-    using View = std::views::all_t<Range>;
-    return MapResults<Result, View>(View(std::forward<Range>(arguments)), std::move(submit),
-                                    in_flight);
+    return MapResults<Result, Range>(std::forward<Range>(arguments), std::move(submit), in_flight);
   }
 
   // It takes no more calls.
@@ -364,16 +362,16 @@ class Executor {
   std::unique_ptr<Impl> impl_;
 };
 
-// An input range of results. Moving from it, or leaving the loop, abandons the rest, which runs all
-// the same.
+// An input range of results; `Range` is a reference where a variable was given. Moving from it, or
+// leaving the loop, abandons the rest, which runs all the same.
 template <typename Result, typename Range>
 class MapResults {
  public:
   using Element = std::ranges::range_reference_t<Range>;
-  MapResults(Range arguments,
+  MapResults(Range&& arguments,
              std::function<Future<Result>(const std::remove_cvref_t<Element>&)> submit,
              std::size_t in_flight)
-      : arguments_(std::move(arguments)),
+      : arguments_(std::forward<Range>(arguments)),
         submit_(std::move(submit)),
         in_flight_(in_flight == 0 ? 1 : in_flight) {}
 
@@ -412,7 +410,8 @@ class MapResults {
   Range arguments_;
   std::function<Future<Result>(const std::remove_cvref_t<Element>&)> submit_;
   const std::size_t in_flight_;
-  std::optional<std::ranges::iterator_t<Range>> next_;
+  std::optional<decltype(std::ranges::begin(std::declval<std::remove_reference_t<Range>&>()))>
+      next_;
   std::deque<Future<Result>> futures_;
 };
 

@@ -18,9 +18,9 @@ std::string Join(const std::vector<std::string>& lines) {
 
 // One: it takes half a minute under the sanitizers.
 TEST(SimTest, AHistoryKeepsThePromises) {
-  const Result result = RunSeed(1'000'001);
+  const Result result = RunSeed(21);
   ASSERT_TRUE(result.violations.empty())
-      << "haul_sim --seed 1000001 --trace shows it:" << Join(result.violations);
+      << "haul_sim --seed 21 --trace shows it:" << Join(result.violations);
   std::cout << result.figures << "\n";
   // A world without these would show little.
   EXPECT_GT(result.figures.fault_count(), 20u);

@@ -122,7 +122,8 @@ class AttachStream {
 
   void Cancel() { context_.TryCancel(); }
 
-  void ResumeReading() ABSL_EXCLUSIVE_LOCKS_REQUIRED(shared_.mutex) {
+  void ResumeReading() {
+    absl::MutexLock lock(&shared_.mutex);
     if (!reading_paused_ || shared_.stopping) return;
     reading_paused_ = false;
     stream_->Read(&incoming_, &read_tag_);
@@ -412,9 +413,9 @@ Link::News Link::Take() {
     absl::MutexLock lock(&impl_->shared.mutex);
     news = std::exchange(impl_->shared.news, {});
     impl_->shared.inward_bytes = 0;
-    if (impl_->stream != nullptr && !news.closed) impl_->stream->ResumeReading();
   }
   if (news.closed) impl_->stream = nullptr;
+  if (impl_->stream != nullptr) impl_->stream->ResumeReading();
   for (const UploadEnd& end : news.uploads) impl_->uploads.erase(end.id);
   return news;
 }
