@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "cli/bench_article.h"
 #include "cli/bench_cluster.h"
 #include "cli/child.h"
 #include "cli/format.h"
@@ -139,17 +139,6 @@ Result<double> MeasureStartUp(const BenchOptions& options) {
   return SecondsSince(start) * 1000;
 }
 
-// The library that is built and installed with the examples.
-std::vector<std::string> DefaultFunctions() {
-  const std::filesystem::path own = std::filesystem::path(OwnProgram()).parent_path();
-  for (const char* place : {"../lib/libexamples.so", "../lib/haul/libexamples.so"}) {
-    const std::filesystem::path library = (own / place).lexically_normal();
-    std::error_code error;
-    if (std::filesystem::exists(library, error)) return {library.string()};
-  }
-  return {};
-}
-
 class Bench {
  public:
   Bench(const Globals& globals, BenchOptions options)
@@ -243,7 +232,7 @@ class Bench {
 };
 
 int RunBench(const Globals& globals, BenchOptions options) {
-  if (options.functions.empty()) options.functions = DefaultFunctions();
+  if (options.functions.empty()) options.functions = ExampleFunctions();
   Bench bench(globals, std::move(options));
   const Status status = bench.Run();
   bench.Print();
@@ -277,6 +266,7 @@ void AddBench(CLI::App& app, Globals& globals) {
       ->check(CLI::IsMember({"functions", "commands", "memory", "startup"}));
   throughput->callback(
       [=, &globals] { globals.action = [=, &globals] { return RunBench(globals, *options); }; });
+  AddBenchArticle(*bench, globals);
 }
 
 }  // namespace haul::cli

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -57,6 +58,16 @@ client::Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(
   if (!client.ok()) return client.status();
   cluster->client_ = *std::move(client);
   return cluster;
+}
+
+std::vector<std::string> ExampleFunctions() {
+  const std::filesystem::path own = std::filesystem::path(OwnProgram()).parent_path();
+  for (const char* place : {"../lib/libexamples.so", "../lib/haul/libexamples.so"}) {
+    const std::filesystem::path library = (own / place).lexically_normal();
+    std::error_code error;
+    if (std::filesystem::exists(library, error)) return {library.string()};
+  }
+  return {};
 }
 
 BenchCluster::~BenchCluster() {

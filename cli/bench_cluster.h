@@ -29,4 +29,7 @@ class BenchCluster {
   std::unique_ptr<Client> client_;
 };
 
+// The library that is built and installed with the examples; none where it is missing.
+std::vector<std::string> ExampleFunctions();
+
 }  // namespace haul::cli

@@ -71,6 +71,24 @@ std::vector<SourceText> AllSources(const JobOptions& options, Tail&& tail) {
   return sources;
 }
 
+absl::StatusOr<client::FunctionCall> MakeCall(const JobOptions& options,
+                                              const client::FunctionInfo& function) {
+  client::FunctionCall call{.name = function.name,
+                            .signature = function.signature,
+                            .detail = options.detail,
+                            .tasks_per_process = options.tasks_per_process};
+  if (options.isolation == "process") {
+    call.isolation = client::Isolation::kProcess;
+  } else if (options.isolation != "thread") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--isolation: '", options.isolation, "', must be thread or process"));
+  } else if (options.tasks_per_process > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--tasks-per-process: ", options.tasks_per_process, ", but only with --isolation process"));
+  }
+  return call;
+}
+
 absl::StatusOr<client::Command> MakeCommand(const JobOptions& options,
                                             std::vector<std::string> arguments) {
   client::Command command;
@@ -192,6 +210,11 @@ void AddCommandOptions(CLI::App& app, JobOptions& options) {
 
 void AddFunctionOptions(CLI::App& app, JobOptions& options) {
   app.add_flag("--detail", options.detail, "Keep times, worker and pid of every single task");
+  app.add_option("--isolation", options.isolation,
+                 "thread: tasks share processes; process: a crash is one task's failure alone "
+                 "(default thread)");
+  app.add_option("--tasks-per-process", options.tasks_per_process,
+                 "With --isolation process: replace a process after so many (default: never)");
 }
 
 absl::StatusOr<PreparedJob> PrepareCommand(const JobOptions& options,
@@ -255,8 +278,9 @@ absl::StatusOr<PreparedJob> PrepareCall(const JobOptions& options,
   PreparedJob job;
   job.request_id = options.request_id;
   if (absl::Status filled = FillSpec(options, &job.spec); !filled.ok()) return filled;
-  job.spec.work = client::FunctionCall{
-      .name = function.name, .signature = function.signature, .detail = options.detail};
+  absl::StatusOr<client::FunctionCall> call = MakeCall(options, function);
+  if (!call.ok()) return call.status();
+  job.spec.work = *std::move(call);
   absl::StatusOr<FunctionSignature> signature = ParseFunctionSignature(function.signature);
   if (!signature.ok()) return signature.status();
 

@@ -33,6 +33,8 @@ struct JobOptions {
   std::string stdin_file;
   // Functions only.
   bool detail = false;
+  std::string isolation = "thread";
+  std::uint32_t tasks_per_process = 0;
 };
 
 void AddJobOptions(CLI::App& app, JobOptions& options);

@@ -130,5 +130,19 @@ TEST(JobOptionsTest, AFunctionIsCalledOnceOrNeedsArguments) {
   EXPECT_THAT(ErrorOf(PrepareCall(options, kNoop, {})), HasSubstr("--memory: 1GiB"));
 }
 
+TEST(JobOptionsTest, IsolationIsByThreadOrProcess) {
+  JobOptions options;
+  options.tasks_per_process = 5;
+  EXPECT_THAT(ErrorOf(PrepareCall(options, kNoop, {})), HasSubstr("--tasks-per-process: 5"));
+  options.isolation = "process";
+  const absl::StatusOr<PreparedJob> job = PrepareCall(options, kNoop, {});
+  const auto& call = std::get<client::FunctionCall>(job->spec.work);
+  EXPECT_EQ(call.isolation, Isolation::kProcess);
+  EXPECT_EQ(call.tasks_per_process, 5u);
+  options.isolation = "container";
+  EXPECT_THAT(ErrorOf(PrepareCall(options, kNoop, {})),
+              HasSubstr("--isolation: 'container', must be thread or process"));
+}
+
 }  // namespace
 }  // namespace haul::cli

@@ -48,9 +48,12 @@ JobSpec SpecFromWire(v1::JobSpec&& wire) {
   spec.name = std::move(*wire.mutable_name());
   if (wire.has_function()) {
     v1::FunctionCall& function = *wire.mutable_function();
-    spec.work = FunctionCall{.name = std::move(*function.mutable_name()),
-                             .signature = std::move(*function.mutable_signature()),
-                             .detail = function.detail()};
+    spec.work =
+        FunctionCall{.name = std::move(*function.mutable_name()),
+                     .signature = std::move(*function.mutable_signature()),
+                     .detail = function.detail(),
+                     .isolation = function.own_process() ? Isolation::kProcess : Isolation::kThread,
+                     .tasks_per_process = function.tasks_per_process()};
   } else {
     spec.work = CommandFromWire(std::move(*wire.mutable_command()));
   }
@@ -81,6 +84,8 @@ void ToWire(const JobSpec& spec, v1::JobSpec* out) {
     out->mutable_function()->set_name(function.name);
     out->mutable_function()->set_signature(function.signature);
     out->mutable_function()->set_detail(function.detail);
+    out->mutable_function()->set_own_process(function.isolation == Isolation::kProcess);
+    out->mutable_function()->set_tasks_per_process(function.tasks_per_process);
   }
   if (spec.array.has_value()) {
     out->set_task_count(spec.array->count);

@@ -367,8 +367,11 @@ class Executor::Impl {
   client::JobId Open(const char* function, std::string signature) {
     client::JobSpec spec;
     spec.name = options_.name;
-    spec.work = client::FunctionCall{
-        .name = function, .signature = std::move(signature), .detail = options_.detail};
+    spec.work = client::FunctionCall{.name = function,
+                                     .signature = std::move(signature),
+                                     .detail = options_.detail,
+                                     .isolation = options_.isolation,
+                                     .tasks_per_process = options_.tasks_per_process};
     spec.priority = options_.priority;
     spec.max_running = options_.max_running;
     spec.cpus_milli = options_.cpus_milli;

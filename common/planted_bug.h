@@ -38,6 +38,7 @@ enum class PlantedBug : std::uint8_t {
   kCapacityIgnored,
   kHandBackSwallowed,       // tasks are dropped without a word
   kForgottenBeforeDurable,  // outcomes are forgotten when they are sent
+  kProcessShared,           // tasks that want a process of their own share one
   // What both use.
   kIntervalOffByOne,
   // The shells, as the simulation plays them.

@@ -149,6 +149,11 @@ absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits) {
     if (absl::Status s = CheckName("function.name", spec.function().name(), limits); !s.ok())
       return s;
     if (spec.function().name().empty()) return Refused("function.name", "empty");
+    if (spec.function().tasks_per_process() > 0 && !spec.function().own_process()) {
+      return Refused("function.tasks_per_process",
+                     absl::StrCat(spec.function().tasks_per_process(),
+                                  ", but tasks have no process of their own (own_process)"));
+    }
     core.kind = WorkKind::kFunction;
     core.function = spec.function().name();
     core.signature = spec.function().signature();

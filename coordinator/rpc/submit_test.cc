@@ -293,6 +293,11 @@ TEST_F(SubmitTest, NumbersOutOfRangeAreRefusedByFieldValueAndLimit) {
               Fails(kInvalid, "max_attempts: 1001 attempts are over the limit of 1000"));
   timeout.set_timeout_ms(~0ull);
   EXPECT_THAT(Submit(timeout), Fails(kInvalid, "timeout: 18446744073709551615 milliseconds"));
+  v1::JobSpec processes = ArrayJob(1);
+  processes.clear_command();
+  processes.mutable_function()->set_name("f");
+  processes.mutable_function()->set_tasks_per_process(3);
+  EXPECT_THAT(Submit(processes), Fails(kInvalid, "function.tasks_per_process: 3, but"));
   v1::JobSpec memory = ArrayJob(1);
   memory.set_memory_bytes(1'048'575);
   EXPECT_THAT(Submit(memory),

@@ -109,10 +109,18 @@ struct Command {
   std::string stdin_file;            // on the worker; empty: /dev/null
 };
 
+// What tasks of functions share. kThread: an executor process of their worker, each on a thread of
+// its own; one that crashes ends what runs beside it, which is then run again. kProcess: nothing;
+// a crash is that task's failure, with its signal or exit code.
+enum class Isolation : std::uint8_t { kThread, kProcess };
+
 struct FunctionCall {
   std::string name;       // "count_primes.v1"
   std::string signature;  // "u64(u64,u64)", as Functions() gives it
   bool detail = false;    // an outcome for each task, instead of one for a run of them
+  Isolation isolation = Isolation::kThread;
+  // With kProcess: a process runs one task after the other, so many; 0: no limit.
+  std::uint32_t tasks_per_process = 0;
 };
 
 // Plain indices instead of input values: task i has the value start + i * step.
@@ -453,4 +461,5 @@ class Client {
 
 namespace haul {
 using client::Client;
+using client::Isolation;
 }  // namespace haul

@@ -306,6 +306,8 @@ struct ExecutorOptions {
   bool at_most_once = false;
   bool volatile_job = false;  // never touches the disk: faster, and lost with the coordinator
   bool detail = false;        // TaskInfo of every single task
+  Isolation isolation = Isolation::kThread;
+  std::uint32_t tasks_per_process = 0;  // with kProcess: then a new one; 0: no limit
 };
 
 template <typename Result, typename Range>

@@ -107,6 +107,8 @@ functions_run_and_crash_alone() {
   expect_status 0 "" "$haul" call noop.v1 --array 0-999999
   expect_status 2 "count_primes.v1" "$haul" call nobody.v1 ::: 1
   expect_status 1 "signal 11" "$haul" call crash.v1 ::: segv
+  expect_status 1 "signal 11" "$haul" call --isolation process crash.v1 ::: segv
+  expect_status 2 "isolation" "$haul" call --isolation jail crash.v1 ::: segv
   expect_eq "the worker lives" "$("$haul" call echo.v1 ::: alive)" alive
 }
 

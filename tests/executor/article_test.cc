@@ -1,6 +1,7 @@
 // The programs of examples/article do what the article shows, with sleeps of a tenth of a second.
 // How long they take is for `haul bench`.
 #include <algorithm>
+#include <set>
 #include <sstream>
 
 #include "tests/chaos/chaos_test.h"
@@ -9,6 +10,7 @@ namespace haul::chaos {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::SizeIs;
 using testing::StartsWith;
 
@@ -49,6 +51,49 @@ TEST_F(ArticleTest, SequentialIsOneAfterTheOther) {
   const auto lines = Lines("sequential");
   EXPECT_THAT(lines, SizeIs(4));
   EXPECT_EQ(MostAtOnce(lines), 1);
+}
+
+// "process 12, thread 34 starts" -> 12
+std::set<std::string> ProcessesOf(const std::vector<std::string>& lines) {
+  std::set<std::string> processes;
+  for (const std::string& line : lines) {
+    if (line.starts_with("process ")) processes.insert(line.substr(0, line.find(',')));
+  }
+  return processes;
+}
+
+TEST_F(ArticleTest, TwoProcessesRunBeside) {
+  const auto lines = Lines("two_processes");
+  EXPECT_THAT(lines, SizeIs(4));
+  EXPECT_THAT(ProcessesOf(lines), SizeIs(2));
+}
+
+TEST_F(ArticleTest, ACrashInAProcessIsOneTasksAffair) {
+  const auto lines = Lines("crash");
+  ASSERT_THAT(lines, SizeIs(10));
+  EXPECT_EQ(lines[0], "on threads");
+  EXPECT_EQ(lines[5], "in processes");
+  for (const std::size_t part : {1u, 6u}) {
+    for (const std::size_t task : {0u, 1u, 3u}) EXPECT_THAT(lines[part + task], HasSubstr(" ends"));
+    EXPECT_EQ(lines[part + 2], "task 2 crashes: signal 11");
+  }
+}
+
+TEST_F(ArticleTest, CpuBoundWorkRunsOnThreadsAndInProcesses) {
+  auto lines = Lines("cpu_bound");  // primes below 100
+  ASSERT_THAT(lines, SizeIs(34));
+  EXPECT_THAT(lines[16], StartsWith("on threads: "));
+  EXPECT_THAT(lines[33], StartsWith("in processes: "));
+  lines.resize(16);
+  EXPECT_THAT(ProcessesOf(lines), SizeIs(1));
+  EXPECT_LE(MostAtOnce(lines), 8);
+}
+
+TEST_F(ArticleTest, IoBoundWorkIsThreeLines) {
+  const auto lines = Lines("io_bound");
+  ASSERT_THAT(lines, SizeIs(3));
+  EXPECT_THAT(lines[0], StartsWith("a cpu each, on threads: "));
+  EXPECT_THAT(lines[2], StartsWith("a fiftieth each, in processes: "));
 }
 
 TEST_F(ArticleTest, PoolRunsFourteenTasksEightAtATime) {

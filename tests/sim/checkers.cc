@@ -92,6 +92,11 @@ Start* Checkers::FindStart(JobId id, TaskIndex task, ProcessId process, Assignme
   return it == starts.rend() ? nullptr : &*it;
 }
 
+void Checkers::OnProcessShared(JobId job, TaskIndex task, std::uint64_t tasks) {
+  Violate(absl::StrCat(NameOf(job, task), " wants a process of its own and is one of ", tasks,
+                       " in one"));
+}
+
 void Checkers::OnOwnFailure(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment) {
   if (Start* start = FindStart(job, task, process, assignment)) start->failed = true;
 }

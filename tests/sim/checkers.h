@@ -52,6 +52,8 @@ class Checkers {
   // The worker has this task started, or hands it to an executor that may.
   void OnGiven(JobId job, TaskIndex task, ProcessId process);
   // Before the OnEnd of the same start.
+  // It wants a process of its own, and is one of `tasks` in the life of one, or at once.
+  void OnProcessShared(JobId job, TaskIndex task, std::uint64_t tasks);
   void OnOwnFailure(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment);
   void OnCrash(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment);
   void OnEnd(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment,

@@ -48,6 +48,11 @@ JobTraits Clients::NewTraits(std::size_t number) {
   traits.large_percent = timeline_.Chance(20) ? timeline_.Below(50) : 0;
   if (timeline_.Chance(15)) traits.timeout_us = traits.min_us + (traits.max_us - traits.min_us) / 2;
   if (traits.is_function() && timeline_.Chance(30)) traits.crash_percent = timeline_.Below(30);
+  if (traits.is_function() && timeline_.Chance(25)) {
+    traits.own_process = true;
+    if (timeline_.Chance(50))
+      traits.tasks_per_process = 1 + static_cast<std::uint32_t>(timeline_.Below(5));
+  }
   // "w0" could run anything.
   if (!traits.is_function() && timeline_.Chance(20)) traits.not_at = "w1";
   return traits;

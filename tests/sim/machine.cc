@@ -215,12 +215,27 @@ void Machine::Fill(ExecutorId id, Executor& executor) {
       const TaskKey key{assignment, next.first};
       const JobId job = executor.jobs.at(assignment);
       const Task task = executor.running[key] = Start(key, job);
+      ++executor.started;
+      CheckIsolation(executor, key, *wiring_.traits(job));
       bool times_out = false;
       const std::int64_t duration_us = Duration(*wiring_.traits(job), &times_out);
       timeline_.After(duration_us, [this, id, key, start = task.start, times_out] {
         times_out ? FunctionTimesOut(id, key, start) : FunctionEnds(id, key, start);
       });
     }
+  }
+}
+
+// Who wants a process of its own has it, and leaves none that has run too many.
+void Machine::CheckIsolation(const Executor& executor, const TaskKey& started,
+                             const JobTraits& traits) {
+  if (traits.tasks_per_process > 0 && executor.started > traits.tasks_per_process) {
+    checkers_.OnProcessShared(executor.jobs.at(started.first), started.second, executor.started);
+  }
+  if (executor.running.size() <= 1) return;
+  for (const auto& [key, task] : executor.running) {
+    if (!wiring_.traits(task.job)->own_process) continue;
+    checkers_.OnProcessShared(task.job, key.second, executor.running.size());
   }
 }
 
@@ -302,7 +317,8 @@ void Machine::Died(ExecutorId id, const TaskKey* culprit) {
                               .culprit = is_culprit && culprit_known,
                               .timed_out = is_culprit && task.timed_out});
     const bool alone = executor.running.size() == 1;
-    if (is_culprit && task.timed_out) {
+    const bool own_process = wiring_.traits(task.job)->own_process;
+    if ((is_culprit && task.timed_out) || own_process) {
       checkers_.OnOwnFailure(task.job, key.second, options_.process, key.first);
     } else if ((is_culprit && culprit_known) || alone) {
       checkers_.OnCrash(task.job, key.second, options_.process, key.first);
@@ -323,8 +339,12 @@ void Machine::Died(ExecutorId id, const TaskKey* culprit) {
   for (const Report& lost : executor.reports) {
     const auto* outcome = std::get_if<worker::OutcomeArrived>(&lost.event);
     if (outcome == nullptr) continue;
-    checkers_.OnOutcomeLost(executor.jobs.at(outcome->assignment), outcome->tasks.first,
-                            options_.process, outcome->assignment);
+    const JobId job = executor.jobs.at(outcome->assignment);
+    const TaskIndex task = outcome->tasks.first;
+    if (death.suspects.empty()) {
+      checkers_.OnCrash(job, task, options_.process, outcome->assignment);
+    }
+    checkers_.OnOutcomeLost(job, task, options_.process, outcome->assignment);
   }
   timeline_.Trace("executor dies", options_.process.value(), id.value(), death.suspects.size());
   wiring_.happened(death, {});

@@ -68,6 +68,7 @@ class Machine {
   struct Executor {
     bool ready = false;
     bool ending = false;
+    std::uint64_t started = 0;  // tasks
     std::int64_t last_report_us = 0;
     std::deque<Report> reports;  // written, not read yet
     std::map<AssignmentId, JobId> jobs;
@@ -85,6 +86,7 @@ class Machine {
 
   Executor* Find(worker::ExecutorId id);
   void Fill(worker::ExecutorId id, Executor& executor);
+  void CheckIsolation(const Executor& executor, const TaskKey& started, const JobTraits& traits);
   void FunctionEnds(worker::ExecutorId id, const TaskKey& key, std::uint64_t start);
   void FunctionTimesOut(worker::ExecutorId id, const TaskKey& key, std::uint64_t start);
   void Conclude(worker::ExecutorId id, Executor& executor, const TaskKey& key, TaskStatus status,

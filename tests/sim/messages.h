@@ -47,7 +47,9 @@ struct JobTraits {
   std::uint64_t large_percent = 0;  // their output goes by an upload of its own
   std::uint64_t final_count = 0;    // of an open job: how many tasks it gets in all
   bool is_abandoned = false;        // whoever extends it is gone before it is closed
-  std::string not_at;               // the worker without its directory
+  bool own_process = false;         // of functions
+  std::uint32_t tasks_per_process = 0;
+  std::string not_at;  // the worker without its directory
 
   bool is_function() const { return spec.kind == coordinator::WorkKind::kFunction; }
 };

@@ -42,6 +42,7 @@ constexpr Named kBugs[] = {
     HAUL_NAMED(kStartNotAwaited),
     HAUL_NAMED(kLostRunAgain),
     HAUL_NAMED(kOwedDroppedOnReconnect),
+    HAUL_NAMED(kProcessShared),
     HAUL_NAMED(kRunningNotListed),
     HAUL_NAMED(kStartsPastLease),
     HAUL_NAMED(kRevokedTasksKept),

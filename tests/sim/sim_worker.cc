@@ -281,6 +281,8 @@ void SimWorker::Take(const coordinator::SendAssignment& assignment) {
       .kind = traits->is_function() ? worker::WorkKind::kFunction : worker::WorkKind::kCommand,
       .alone = assignment.alone,
       .at_most_once = traits->spec.at_most_once,
+      .own_process = traits->own_process,
+      .tasks_per_process = traits->tasks_per_process,
       .charged = {}};
   for (const coordinator::ChargedTask& charged : assignment.charged) {
     event.charged.push_back({charged.task, charged.attempts});

@@ -8,6 +8,15 @@
 
 namespace haul::worker {
 
+namespace {
+
+// For the next task that wants a process of its own.
+bool Waits(const ExecutorState& executor) {
+  return executor.alone && executor.phase == ExecutorState::Phase::kReady && executor.runs.empty();
+}
+
+}  // namespace
+
 Core::Core(const CoreOptions& options)
     : options_(options),
       capacity_milli_(std::uint64_t{options.processes} * options.threads * 1000) {
@@ -32,6 +41,7 @@ std::optional<std::int64_t> Core::NextDeadlineUs() const {
   };
   bool anything_to_reclaim = false;
   for (const auto& [id, executor] : state_.executors) {
+    if (Waits(executor)) at(executor.idle_since_us + options_.process_idle_us);
     for (const auto& [assignment, run] : executor.runs) {
       if (run.may_give_back && !run.reclaiming) anything_to_reclaim = true;
       if (run.stopping && executor.phase == ExecutorState::Phase::kReady) at(run.stop_deadline_us);
@@ -99,6 +109,8 @@ void Core::On(const AssignmentReceived& event) {
     assignment.kind = event.kind;
     assignment.alone = event.alone;
     assignment.at_most_once = event.at_most_once;
+    assignment.own_process = event.own_process && !Planted(PlantedBug::kProcessShared);
+    assignment.tasks_per_process = event.tasks_per_process;
     assignment.priority = event.priority;
     assignment.cpus_milli = std::clamp<std::uint64_t>(event.cpus_milli, 1, most);
     it = state_.assignments.emplace(event.assignment, std::move(assignment)).first;
@@ -273,15 +285,7 @@ void Core::On(const ExecutorReady& event) {
     state_.alone_restart = {};
     if (!MayStart()) return End(event.executor, it->second);
   }
-  for (const auto& [id, run] : it->second.runs) {
-    const HeldAssignment& assignment = state_.assignments.at(id);
-    StartRun start{event.executor, id, run.job, run.unfinished.First(1), 1, {}};
-    if (const auto charged = assignment.charged.find(start.tasks.first);
-        charged != assignment.charged.end()) {
-      start.charged.push_back({charged->first, charged->second});
-    }
-    Emit(std::move(start));
-  }
+  StartTheOne(event.executor, it->second);
 }
 
 void Core::On(const ExecutorDied& event) {
@@ -290,15 +294,17 @@ void Core::On(const ExecutorDied& event) {
   ExecutorState& executor = it->second;
   const bool was_starting = executor.phase == ExecutorState::Phase::kStarting;
   // One that this worker ended itself has no culprit: what ran in it runs again.
-  if (executor.phase == ExecutorState::Phase::kReady) {
-    for (const Suspect& suspect : event.suspects) {
+  const bool was_ready = executor.phase == ExecutorState::Phase::kReady;
+  const std::vector<Suspect> suspects =
+      was_ready && event.suspects.empty() ? Unreported(executor) : event.suspects;
+  if (was_ready) {
+    for (const Suspect& suspect : suspects) {
       const auto run = executor.runs.find(suspect.assignment);
-      if (run != executor.runs.end()) ReportSuspect(event, executor, suspect, run->second);
+      if (run != executor.runs.end()) ReportSuspect(event, suspect, run->second);
     }
   }
   // Then what killed it may do so again, and no attempt of a task bounds that.
-  const bool nobody_to_blame =
-      executor.phase == ExecutorState::Phase::kReady && event.suspects.empty();
+  const bool nobody_to_blame = was_ready && suspects.empty();
   const std::vector<AssignmentId> taken_back = TakeBackRuns(executor);
   const bool alone = executor.alone;
   const std::size_t slot = executor.slot;
@@ -325,7 +331,9 @@ void Core::On(const TimePassed&) {
         std::any_of(executor.runs.begin(), executor.runs.end(), [this](const auto& entry) {
           return entry.second.stopping && entry.second.stop_deadline_us <= now_.monotonic_us;
         });
-    if (overdue) End(id, executor);
+    const bool idle =
+        Waits(executor) && executor.idle_since_us + options_.process_idle_us <= now_.monotonic_us;
+    if (overdue || idle) End(id, executor);
   }
   for (std::size_t slot = 0; slot < state_.slots.size(); ++slot) {
     const ExecutorSlot& waiting = state_.slots[slot];

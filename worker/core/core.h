@@ -28,7 +28,10 @@ struct CoreOptions {
   // the coordinator's commit, cost more than what one short task brings.
   std::int64_t gather_us = 4'000;
   std::int64_t stop_grace_us = 5'000'000;  // for functions that were asked to stop
-  std::int64_t backoff_min_us = 100'000;   // of executors that die before they are ready
+  // Executors for one task at a time: most of them, and how long one waits for its next task.
+  std::size_t process_limit = 256;
+  std::int64_t process_idle_us = 10'000'000;
+  std::int64_t backoff_min_us = 100'000;  // of executors that die before they are ready
   std::int64_t backoff_max_us = 5'000'000;
 };
 
@@ -56,7 +59,7 @@ class Core {
   std::vector<HeldLine> Held() const;
   bool draining() const { return state_.draining; }
   std::uint64_t capacity_milli() const { return capacity_milli_; }
-  // Executors that are ready, of those that serve many tasks.
+  // Executors that are ready, of those that serve many tasks at once.
   std::size_t ready_executor_count() const;
 
   // Ends the process where the state contradicts itself. For tests: its cost is that of the whole
@@ -115,12 +118,17 @@ class Core {
   void StopRunOf(ExecutorId id, AssignmentId assignment, Run& run);
   bool CommandEnded(AssignmentId assignment, TaskIndex task);
   bool FunctionsEnded(ExecutorId executor, AssignmentId assignment, TaskRange tasks);
-  void ReportSuspect(const ExecutorDied& event, const ExecutorState& executor,
-                     const Suspect& suspect, Run& run);
+  void ReportSuspect(const ExecutorDied& event, const Suspect& suspect, Run& run);
+  std::vector<Suspect> Unreported(const ExecutorState& executor) const;
   std::vector<AssignmentId> TakeBackRuns(ExecutorState& executor);
   void BackOff(ExecutorSlot& slot);
   void SetReserved(ExecutorState& executor, Run& run, std::uint64_t reserved);
   void EraseRunIfDone(ExecutorId executor, AssignmentId assignment);
+  bool RunsOneAtATime(const HeldAssignment& assignment) const {
+    return assignment.alone || assignment.own_process;
+  }
+  std::optional<ExecutorId> ExecutorForOne(AssignmentId id, const HeldAssignment& assignment);
+  void StartTheOne(ExecutorId id, const ExecutorState& executor);
   void Release(JobId job, std::uint64_t count, std::uint64_t cpus_milli);
   void EraseJobIfUnused(JobId job);
 

@@ -116,6 +116,8 @@ class World {
                              .priority = static_cast<std::int32_t>(Below(3)),
                              .kind = function ? WorkKind::kFunction : WorkKind::kCommand,
                              .alone = alone,
+                             .own_process = assignment.job.value() == 4,
+                             .tasks_per_process = Below(3),
                              .charged = {}};
     // Some come in two messages.
     if (event.tasks.count > 1 && Chance(30)) {

@@ -30,7 +30,7 @@ struct KillCommands {};
 
 struct StartExecutor {
   ExecutorId executor;
-  bool alone = false;  // an extra one for one task
+  bool alone = false;  // an extra one for one task at a time
 };
 // Kill it; ExecutorDied follows.
 struct EndExecutor {

@@ -42,6 +42,8 @@ struct AssignmentReceived {
   WorkKind kind = WorkKind::kCommand;
   bool alone = false;
   bool at_most_once = false;  // what may have started is not started again, here or elsewhere
+  bool own_process = false;   // of functions: one at a time in an executor
+  std::uint32_t tasks_per_process = 0;  // with own_process: then another one; 0: no limit
   std::vector<ChargedTask> charged;
 };
 struct RevokeReceived {

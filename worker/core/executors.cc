@@ -72,7 +72,9 @@ void Core::EraseRunIfDone(ExecutorId id, AssignmentId assignment) {
   const JobId job = it->second.job;
   executor.runs.erase(it);
   EraseJobIfUnused(job);
-  if (executor.alone) End(id, executor);
+  if (!executor.alone) return;
+  executor.idle_since_us = now_.monotonic_us;
+  if (executor.retires) End(id, executor);
 }
 
 // Whether its outcome is waited for.
@@ -107,8 +109,7 @@ bool Core::FunctionsEnded(ExecutorId id, AssignmentId assignment, TaskRange task
   return wanted;
 }
 
-void Core::ReportSuspect(const ExecutorDied& event, const ExecutorState& executor,
-                         const Suspect& suspect, Run& run) {
+void Core::ReportSuspect(const ExecutorDied& event, const Suspect& suspect, Run& run) {
   if (run.abandoned || !run.unfinished.Contains(suspect.task)) return;
   const HeldAssignment& assignment = state_.assignments.at(suspect.assignment);
   if (assignment.cancelled) return;  // it will be reported as cancelled
@@ -118,7 +119,9 @@ void Core::ReportSuspect(const ExecutorDied& event, const ExecutorState& executo
   if (any_timed_out && !suspect.timed_out) return;
   Outcome outcome;
   outcome.tasks = {suspect.task, 1};
-  outcome.status = suspect.timed_out ? TaskStatus::kFailed : TaskStatus::kCrashed;
+  // Seen running in a process of its own it failed like any other: nobody else can have caused it.
+  const bool is_failure = suspect.timed_out || (assignment.own_process && !event.suspects.empty());
+  outcome.status = is_failure ? TaskStatus::kFailed : TaskStatus::kCrashed;
   outcome.cause = suspect.timed_out ? Cause::kTimeout : event.cause;
   outcome.code = suspect.timed_out ? 0 : event.code;
   outcome.message = event.message;
@@ -126,9 +129,26 @@ void Core::ReportSuspect(const ExecutorDied& event, const ExecutorState& executo
   outcome.finished_unix_us = now_.unix_us;
   const auto charged = assignment.charged.find(suspect.task);
   outcome.attempt = 1 + (charged == assignment.charged.end() ? 0 : charged->second);
-  outcome.culprit = suspect.culprit || executor.alone || event.suspects.size() == 1;
+  outcome.culprit = suspect.culprit || assignment.alone || event.suspects.size() == 1;
   run.unfinished.Remove({suspect.task, 1});
   Record(suspect.assignment, std::move(outcome));
+}
+
+// Of one that died while it ran nothing, as far as is known: what it was given first and had not
+// reported, since a task that ends may have made an end of what would have said so.
+std::vector<Suspect> Core::Unreported(const ExecutorState& executor) const {
+  constexpr std::uint64_t kMost = 64;  // of a run
+  std::vector<Suspect> suspects;
+  for (const auto& [id, run] : executor.runs) {
+    if (run.reclaiming || run.stopping) continue;  // it may have given them back
+    std::uint64_t left = std::min(run.reserved, kMost);
+    for (const TaskRange& tasks : run.unfinished.ranges()) {
+      for (TaskIndex task = tasks.first; task < tasks.end() && left > 0; ++task, --left) {
+        suspects.push_back({.assignment = id, .task = task});
+      }
+    }
+  }
+  return suspects;
 }
 
 std::vector<AssignmentId> Core::TakeBackRuns(ExecutorState& executor) {

@@ -51,6 +51,10 @@ void CheckReservations(const State& state, std::uint64_t capacity_milli) {
       HAUL_CHECK(!run.unfinished.empty());
       HAUL_CHECK(run.width >= 1);
       HAUL_CHECK(run.reserved >= 1 && run.reserved <= run.unfinished.size());
+      HAUL_CHECK(!executor.alone || (executor.runs.size() == 1 && run.unfinished.size() == 1));
+      const auto assignment = state.assignments.find(id);
+      HAUL_CHECK(executor.alone || assignment == state.assignments.end() ||
+                 !(assignment->second.alone || assignment->second.own_process));
       of_executor += run.reserved * run.cpus_milli;
       running[run.job] += run.reserved;
     }

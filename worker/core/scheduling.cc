@@ -28,7 +28,7 @@ bool Core::MayStart() const {
 bool Core::WantsToStart(AssignmentId id, const HeldAssignment& assignment) const {
   if (assignment.cancelled || !assignment.revokes.empty()) return false;
   if (!assignment.pending.empty()) return true;
-  if (assignment.kind == WorkKind::kCommand || assignment.alone) return false;
+  if (assignment.kind == WorkKind::kCommand || RunsOneAtATime(assignment)) return false;
   for (const auto& [executor_id, executor] : state_.executors) {
     const auto run = executor.runs.find(id);
     if (run == executor.runs.end() || run->second.abandoned) continue;
@@ -56,7 +56,7 @@ void Core::Schedule() {
     Progress progress = Progress::kDone;
     if (assignment.kind == WorkKind::kCommand) {
       progress = StartCommands(key.assignment, assignment);
-    } else if (assignment.alone) {
+    } else if (RunsOneAtATime(assignment)) {
       progress = StartAlone(key.assignment, assignment);
     } else {
       progress = StartRuns(key.assignment, assignment);
@@ -98,23 +98,59 @@ Core::Progress Core::StartAlone(AssignmentId id, HeldAssignment& assignment) {
   while (!assignment.pending.empty()) {
     const HeldJob& job = state_.jobs.at(assignment.job);
     if (job.running >= job.width) return Progress::kDone;
-    if (now_.monotonic_us < state_.alone_restart.retry_at_us) return Progress::kDone;
     if (FreeSlots(assignment) == 0) return Progress::kNoRoom;
-    // Executors of one assignment at a time: a second task of it waits for the first.
-    for (const auto& [executor_id, executor] : state_.executors) {
-      if (executor.runs.contains(id)) return Progress::kDone;
-    }
+    const std::optional<ExecutorId> executor_id = ExecutorForOne(id, assignment);
+    if (!executor_id.has_value()) return Progress::kDone;
     const TaskRange task = assignment.pending.First(1);
     assignment.pending.Remove(task);
-    ExecutorState& executor = state_.executors.at(NewExecutor(true, 0));
+    ExecutorState& executor = state_.executors.at(*executor_id);
+    ++executor.tasks_started;
+    executor.retires = assignment.alone || (assignment.tasks_per_process > 0 &&
+                                            executor.tasks_started >= assignment.tasks_per_process);
     Run& run = executor.runs[id];
     run.job = assignment.job;
     run.cpus_milli = assignment.cpus_milli;
     run.unfinished.Add(task);
     run.width = 1;
     SetReserved(executor, run, 1);
+    if (executor.phase == ExecutorState::Phase::kReady) StartTheOne(*executor_id, executor);
   }
   return Progress::kDone;
+}
+
+// One that waits, or a new one. A suspect gets a new one, and a second task of its assignment waits
+// for it.
+std::optional<ExecutorId> Core::ExecutorForOne(AssignmentId id, const HeldAssignment& assignment) {
+  std::size_t count = 0;
+  std::optional<ExecutorId> waiting;
+  for (const auto& [executor_id, executor] : state_.executors) {
+    if (!executor.alone) continue;
+    ++count;
+    if (assignment.alone && executor.runs.contains(id)) return std::nullopt;
+    if (executor.phase == ExecutorState::Phase::kReady && executor.runs.empty()) {
+      waiting = executor_id;
+      const bool takes = assignment.tasks_per_process == 0 ||
+                         executor.tasks_started < assignment.tasks_per_process;
+      if (takes && !assignment.alone) return executor_id;
+    }
+  }
+  if (now_.monotonic_us < state_.alone_restart.retry_at_us) return std::nullopt;
+  if (count < options_.process_limit) return NewExecutor(true, 0);
+  if (waiting.has_value()) End(*waiting, state_.executors.at(*waiting));
+  return std::nullopt;
+}
+
+// Its only task, to an executor that is ready.
+void Core::StartTheOne(ExecutorId id, const ExecutorState& executor) {
+  for (const auto& [assignment_id, run] : executor.runs) {
+    const HeldAssignment& assignment = state_.assignments.at(assignment_id);
+    StartRun start{id, assignment_id, run.job, run.unfinished.First(1), 1, {}};
+    if (const auto charged = assignment.charged.find(start.tasks.first);
+        charged != assignment.charged.end()) {
+      start.charged.push_back({charged->first, charged->second});
+    }
+    Emit(std::move(start));
+  }
 }
 
 Core::Progress Core::StartRuns(AssignmentId id, HeldAssignment& assignment) {

@@ -22,6 +22,8 @@ struct HeldAssignment {
   WorkKind kind = WorkKind::kCommand;
   bool alone = false;
   bool at_most_once = false;
+  bool own_process = false;
+  std::uint32_t tasks_per_process = 0;
   std::int32_t priority = 0;
   std::uint64_t cpus_milli = 0;  // of one task, at most what this worker has
 
@@ -68,8 +70,12 @@ struct ExecutorState {
   enum class Phase : std::uint8_t { kStarting, kReady, kEnding };
 
   Phase phase = Phase::kStarting;
-  bool alone = false;
+  bool alone = false;    // for one task at a time
   std::size_t slot = 0;  // of one that is not alone
+  // Of one that is alone: without a run it waits for the next task, unless it retires.
+  bool retires = false;
+  std::uint64_t tasks_started = 0;
+  std::int64_t idle_since_us = 0;
   std::uint64_t reserved_milli = 0;
   absl::btree_map<AssignmentId, Run> runs;
 };

@@ -100,6 +100,8 @@ absl::StatusOr<AssignmentReceived> Payloads::Add(v1::Assignment&& message) {
       .kind = job->spec.has_command() ? WorkKind::kCommand : WorkKind::kFunction,
       .alone = message.alone(),
       .at_most_once = message.at_most_once(),
+      .own_process = job->spec.has_function() && job->spec.function().own_process(),
+      .tasks_per_process = job->spec.function().tasks_per_process(),
       .charged = {}};
   for (const v1::ChargedTask& charged : message.charged()) {
     event.charged.push_back({charged.task(), charged.attempts()});
