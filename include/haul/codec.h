@@ -1,22 +1,21 @@
 // Values as bytes, and what signatures call their types: how arguments and results travel. Standard
-// C++20 alone; nothing to link.
+// C++20 alone; nothing to link. docs/codec.md has the format, byte by byte.
 //
-// Bytes of a value (Codec<T>), and what the signature calls its type:
-//   bool             bool      one byte, 0 or 1
-//   integers         i8 … u64  two's complement, least significant byte first; by size and sign,
-//                              so that long and long long are both i64; char is no integer here
-//   float, double    f32 f64   the IEEE 754 bits as u32, u64
-//   std::string      str       u32 n, then n bytes, whichever they are
-//   vector<byte>     bytes     u32 n, then n bytes
-//   vector<T>        vec<T>    u32 n, then n values
-//   optional<T>      opt<T>    one byte, 0 or 1; after a 1 the value
-//   tuple, pair      tuple<…>  the members, one after the other (at least one)
-//   void             void      nothing; as a result only
-// Arguments are their values one after the other. What is too short, too long, or holds a byte that
-// is neither 0 nor 1 where it must be is refused, and the task fails with a message naming function
-// and argument.
+//   bool, i8 … u64, f32, f64   bool, integers but char, float, double; enumerations as integers
+//   str, bytes                 std::string, std::vector<std::byte>
+//   vec<T>, arr<T,N>, opt<T>   std::vector, std::array, std::optional
+//   tuple<A,B>                 std::tuple, std::pair
+//   struct<A,B>                a plain struct of 1 to 16 members, without a word from you
+//   none                       std::monostate and other structs without members
+//   map, set, var              maps, sets and variants: include haul/containers.h
+//   pb<a.b.C>                  messages of Protocol Buffers: include haul/protobuf.h
+// A type of your own that is none of these, or that contains itself, specialises Codec.
+//
+// What no value has as its bytes is refused: the task fails with a message that names function and
+// argument. Whatever the bytes are, time and memory are bounded by their number.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29,6 +28,8 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "haul/codec_aggregate.h"
 
 namespace haul {
 
@@ -93,6 +94,16 @@ class Reader {
     }
     return static_cast<T>(value);
   }
+  // How many elements follow. Each has at least one byte, so that a count is not believed before
+  // the bytes are seen.
+  std::uint32_t TakeCount() {
+    const auto count = TakeUnsigned<std::uint32_t>();
+    if (count > bytes_.size()) {
+      throw DecodeError("counts " + std::to_string(count) + " elements where " +
+                        std::to_string(bytes_.size()) + " bytes are left");
+    }
+    return count;
+  }
   bool TakeFlag() {
     const auto byte = TakeUnsigned<std::uint8_t>();
     if (byte > 1) throw DecodeError("a flag is " + std::to_string(byte) + ", must be 0 or 1");
@@ -121,7 +132,9 @@ class Reader {
 //   };
 template <typename T>
 struct Codec {
-  static_assert(sizeof(T) == 0, "haul::Codec has no specialisation for this type");
+  static_assert(sizeof(T) == 0,
+                "haul::Codec has no specialisation for this type; those of maps, sets and variants "
+                "are in haul/containers.h, that of protobuf messages in haul/protobuf.h");
 };
 
 namespace internal {
@@ -142,15 +155,73 @@ std::string JoinNames() {
   return names;
 }
 
+// Encodes one element of a container, or decodes it: it has at least one byte (see TakeCount).
+template <typename Encode>
+void EncodeElement(Writer& writer, const Encode& encode) {
+  const std::size_t before = writer.bytes().size();
+  encode();
+  if (writer.bytes().size() == before) {
+    throw std::invalid_argument("an element of a container has no bytes");
+  }
+}
+template <typename Decode>
+void DecodeElement(const Reader& reader, const Decode& decode) {
+  const std::size_t before = reader.remaining();
+  decode();
+  if (reader.remaining() == before) throw DecodeError("an element of a container has no bytes");
+}
+
+// Whether T is among the types that it is made of, at whatever depth. `Parts` of a Codec says what
+// these are; a type without is taken as a whole.
+template <typename T, typename... Outer>
+constexpr bool ContainsItself() {
+  if constexpr ((std::is_same_v<T, Outer> || ...)) {
+    return true;
+  } else if constexpr (requires { typename Codec<T>::Parts; }) {
+    return []<typename... Part>(Types<Part...>*) {
+      return (ContainsItself<Part, T, Outer...>() || ...);
+    }(static_cast<typename Codec<T>::Parts*>(nullptr));
+  } else {
+    return false;
+  }
+}
+template <typename T>
+constexpr void CheckFinite() {
+  static_assert(!ContainsItself<T>(),
+                "a struct that contains itself, such as a tree, needs a haul::Codec of its own");
+}
+
 // Members of tuples and pairs, in order: a braced list is evaluated from left to right.
 template <typename Tuple, typename... T>
 struct TupleCodec {
   static_assert(sizeof...(T) > 0, "a tuple without members has no bytes");
+  using Parts = Types<T...>;
   static std::string Name() { return "tuple<" + JoinNames<T...>() + ">"; }
   static void Encode(const Tuple& value, Writer& writer) {
     std::apply([&](const T&... member) { (Codec<T>::Encode(member, writer), ...); }, value);
   }
   static Tuple Decode(Reader& reader) { return Tuple{Codec<T>::Decode(reader)...}; }
+};
+
+// Members of a struct, in the order of their declaration.
+template <typename Struct, typename Members>
+struct StructCodec;
+template <typename Struct, typename... T>
+struct StructCodec<Struct, Types<T...>> {
+  static_assert(!(std::is_array_v<T> || ...), "a member is a C array: make it a std::array");
+  using Parts = Types<T...>;
+  static std::string Name() {
+    CheckFinite<Struct>();
+    return sizeof...(T) == 0 ? "none" : "struct<" + JoinNames<T...>() + ">";
+  }
+  static void Encode(const Struct& value, Writer& writer) {
+    CheckFinite<Struct>();
+    VisitMembers(value, [&](const T&... member) { (Codec<T>::Encode(member, writer), ...); });
+  }
+  static Struct Decode(Reader& reader) {
+    CheckFinite<Struct>();
+    return Struct{Codec<T>::Decode(reader)...};
+  }
 };
 
 }  // namespace internal
@@ -228,24 +299,62 @@ struct Codec<std::vector<std::byte>> {
 };
 
 template <typename T>
+requires std::is_enum_v<T>
+struct Codec<T> {
+  using Underlying = std::underlying_type_t<T>;
+  static_assert(
+      requires { T{Underlying{}}; },
+      "not every number is a value of this enumeration: give it a type, as in "
+      "enum Colour : int");
+  static std::string Name() { return Codec<Underlying>::Name(); }
+  static void Encode(T value, Writer& writer) {
+    Codec<Underlying>::Encode(static_cast<Underlying>(value), writer);
+  }
+  static T Decode(Reader& reader) { return static_cast<T>(Codec<Underlying>::Decode(reader)); }
+};
+
+template <typename T>
 struct Codec<std::vector<T>> {
+  using Parts = internal::Types<T>;
   static std::string Name() { return "vec<" + Codec<T>::Name() + ">"; }
   static void Encode(const std::vector<T>& value, Writer& writer) {
     writer.AppendCount(value.size());
-    for (const T& element : value) Codec<T>::Encode(element, writer);
+    for (const T& element : value) {
+      internal::EncodeElement(writer, [&] { Codec<T>::Encode(element, writer); });
+    }
   }
   static std::vector<T> Decode(Reader& reader) {
-    const auto count = reader.TakeUnsigned<std::uint32_t>();
+    const std::uint32_t count = reader.TakeCount();
     std::vector<T> value;
-    // The count is not to be believed before the bytes are seen.
-    value.reserve(count < reader.remaining() ? count : reader.remaining());
-    for (std::uint32_t i = 0; i < count; ++i) value.push_back(Codec<T>::Decode(reader));
+    // Not more memory than there are bytes, before the elements are seen.
+    const std::size_t most = reader.remaining() / sizeof(T);
+    value.reserve(count < most ? count : most);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      internal::DecodeElement(reader, [&] { value.push_back(Codec<T>::Decode(reader)); });
+    }
+    return value;
+  }
+};
+
+template <typename T, std::size_t N>
+struct Codec<std::array<T, N>> {
+  using Parts = internal::Types<T>;
+  static std::string Name() { return "arr<" + Codec<T>::Name() + "," + std::to_string(N) + ">"; }
+  static void Encode(const std::array<T, N>& value, Writer& writer) {
+    for (const T& element : value) Codec<T>::Encode(element, writer);
+  }
+  static std::array<T, N> Decode(Reader& reader) {
+    static_assert(std::is_default_constructible_v<T>,
+                  "the elements of an array are made first, and decoded then");
+    std::array<T, N> value{};
+    for (T& element : value) element = Codec<T>::Decode(reader);
     return value;
   }
 };
 
 template <typename T>
 struct Codec<std::optional<T>> {
+  using Parts = internal::Types<T>;
   static std::string Name() { return "opt<" + Codec<T>::Name() + ">"; }
   static void Encode(const std::optional<T>& value, Writer& writer) {
     Codec<bool>::Encode(value.has_value(), writer);
@@ -261,5 +370,10 @@ template <typename... T>
 struct Codec<std::tuple<T...>> : internal::TupleCodec<std::tuple<T...>, T...> {};
 template <typename A, typename B>
 struct Codec<std::pair<A, B>> : internal::TupleCodec<std::pair<A, B>, A, B> {};
+
+template <typename T>
+requires internal::Aggregate<T>
+struct Codec<T> : internal::StructCodec<T, internal::MembersOf<T>> {
+};
 
 }  // namespace haul
