@@ -156,7 +156,9 @@ constexpr bool CountIsRight() {
 
 struct ListTypes {
   template <typename... T>
-  Types<T...> operator()(const T&...) const;
+  constexpr Types<T...> operator()(const T&...) const {
+    return {};
+  }
 };
 
 template <typename T>
