@@ -16,8 +16,10 @@
 #include <vector>
 
 #include "common/check.h"
+#include "google/protobuf/descriptor.pb.h"
 #include "haul/codec.h"
 #include "haul/containers.h"
+#include "haul/protobuf.h"
 
 namespace haul::fuzz {
 namespace {
@@ -87,7 +89,18 @@ void CheckAlike(std::string_view bytes) {
   HAUL_CHECK(Check<A>(bytes) == Check<B>(bytes));
 }
 
+// A message may come in several forms, longer and shorter.
+void CheckMessages(std::string_view bytes) {
+  using Messages = std::vector<google::protobuf::UninterpretedOption>;
+  const std::optional<Messages> messages = Decoded<Messages>(bytes);
+  if (!messages.has_value()) return;
+  const std::string encoded = Encoded(*messages);
+  const std::optional<Messages> again = Decoded<Messages>(encoded);
+  HAUL_CHECK(again.has_value() && Encoded(*again) == encoded);
+}
+
 void Run(std::string_view bytes) {
+  CheckMessages(bytes);
   CheckStrict<Shape>(bytes);
   CheckStrict<std::vector<Shape>>(bytes);
   CheckStrict<std::vector<std::vector<Empty>>>(bytes);

@@ -12,6 +12,7 @@
 
 #include "common/packed_bytes.h"
 #include "common/wire/convert.h"
+#include "google/protobuf/descriptor.pb.h"
 #include "tests/fuzz/inputs.pb.h"
 
 namespace haul::fuzz {
@@ -309,6 +310,13 @@ void AddCodec(Corpus& corpus) {
   corpus.Add("codec", "set-of-numbers", LittleEndian(2, 4) + LittleEndian(1, 2) + point.substr(2));
   corpus.Add("codec", "map-of-sets",
              LittleEndian(1, 4) + point + LittleEndian(2, 4) + flag(7) + flag(3));
+  google::protobuf::UninterpretedOption message;
+  message.set_positive_int_value(300);
+  message.add_name()->set_name_part("x");
+  message.mutable_name(0)->set_is_extension(true);
+  corpus.Add(
+      "codec", "message",
+      LittleEndian(1, 4) + LittleEndian(message.ByteSizeLong(), 4) + message.SerializeAsString());
   corpus.Add("codec", "huge-count", LittleEndian(~0u, 4) + std::string(8, '\0'));
 }
 
