@@ -63,7 +63,7 @@ allowed_for() { # file room
       echo "std system absl spdlog common common/wire protobuf public json cli11" \
         "client coordinator worker worker/rpc/report_death.h" ;;
     worker/executor/test_libraries) echo "std public" ;;
-    examples/functions | examples/article) echo "std system public" ;;
+    examples/functions | examples/article | examples/outside) echo "std system public" ;;
     tests | tests/*) echo "any" ;;
     *) echo "" ;;
   esac
