@@ -142,9 +142,12 @@ function(haul_library target)
       # Counts what an input reaches.
       target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
     endif()
-    target_link_libraries(${target} PUBLIC ${arg_LINK} PRIVATE haul_flags ${arg_PRIVATE_LINK})
-    target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}"
-                                                "${PROJECT_SOURCE_DIR}/include")
+    # What is of the build alone says so: some libraries are installed (cmake/install.cmake).
+    target_link_libraries(${target} PUBLIC ${arg_LINK} PRIVATE $<BUILD_INTERFACE:haul_flags>
+                                                               ${arg_PRIVATE_LINK})
+    target_include_directories(
+      ${target} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR};${PROJECT_SOURCE_DIR}/include>"
+                       "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
   else()
     add_library(${target} INTERFACE ${arg_SOURCES})
     target_link_libraries(${target} INTERFACE ${arg_LINK})

@@ -1,5 +1,5 @@
 // Names and types of functions, as libraries register them: "count_primes.v1", "u64(u64,u64)". What
-// the types mean as bytes stands in include/haul/function.h. Plain values and pure functions; any
+// the types mean as bytes stands in docs/codec.md. Plain values and pure functions; any
 // thread.
 #pragma once
 

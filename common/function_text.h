@@ -1,5 +1,5 @@
 // Calls of functions as people write them: arguments given as text become bytes, a result's bytes
-// become text. The bytes are those of include/haul/function.h. Pure functions; any thread.
+// become text. The bytes are those of docs/codec.md. Pure functions; any thread.
 //
 // Text of a value, by its type:
 //   bool        true, false, 1, 0

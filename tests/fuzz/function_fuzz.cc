@@ -1,5 +1,5 @@
 // Functions: their signatures, their arguments and results as bytes and as text. What the codec of
-// include/haul/function.h takes, it gives back; it and the text forms agree on what a value is.
+// include/haul/codec.h takes, it gives back; it and the text forms agree on what a value is.
 #include <algorithm>
 #include <cstdint>
 #include <iterator>

@@ -12,6 +12,7 @@
 
 #include "common/packed_bytes.h"
 #include "common/wire/convert.h"
+#include "google/protobuf/descriptor.pb.h"
 #include "tests/fuzz/inputs.pb.h"
 
 namespace haul::fuzz {
@@ -289,6 +290,36 @@ std::string LittleEndian(std::uint64_t value, int bytes) {
   return text;
 }
 
+// A value of each of the types of the target.
+void AddCodec(Corpus& corpus) {
+  const std::string text = LittleEndian(1, 4) + "x";
+  const std::string point = LittleEndian(1, 2) + LittleEndian(0xffff, 2);
+  const auto flag = [](int value) { return LittleEndian(static_cast<std::uint64_t>(value), 1); };
+  const std::string shape = flag(1) + LittleEndian(2, 4) + point + point +  // colour, corners
+                            flag(1) + text + flag(2) + point +              // name, extra
+                            flag(0) + flag(1);                              // sides
+  corpus.Add("codec", "shape", shape);
+  corpus.Add("codec", "shapes", LittleEndian(2, 4) + shape + shape);
+  corpus.Add("codec", "empty-vectors", LittleEndian(2, 4) + LittleEndian(0, 8));
+  corpus.Add("codec", "array", flag(0) + flag(1) + point + flag(0));
+  corpus.Add("codec", "variant", flag(2) + flag(1) + text);
+  corpus.Add("codec", "tuple", LittleEndian(1, 4) + flag(1) + flag(9) + text);
+  corpus.Add("codec", "map", LittleEndian(2, 4) + flag(2) + point + flag(1) + point);
+  corpus.Add("codec", "map-of-shapes", LittleEndian(1, 4) + text + LittleEndian(1, 4) + shape);
+  corpus.Add("codec", "set", LittleEndian(2, 4) + text + LittleEndian(2, 4) + "ab");
+  corpus.Add("codec", "set-of-numbers", LittleEndian(2, 4) + LittleEndian(1, 2) + point.substr(2));
+  corpus.Add("codec", "map-of-sets",
+             LittleEndian(1, 4) + point + LittleEndian(2, 4) + flag(7) + flag(3));
+  google::protobuf::UninterpretedOption message;
+  message.set_positive_int_value(300);
+  message.add_name()->set_name_part("x");
+  message.mutable_name(0)->set_is_extension(true);
+  corpus.Add(
+      "codec", "message",
+      LittleEndian(1, 4) + LittleEndian(message.ByteSizeLong(), 4) + message.SerializeAsString());
+  corpus.Add("codec", "huge-count", LittleEndian(~0u, 4) + std::string(8, '\0'));
+}
+
 void AddFunction(Corpus& corpus) {
   const auto add = [&](const char* name, const char* signature, const char* text,
                        std::string bytes) {
@@ -428,6 +459,7 @@ int Main(int argc, char** argv) {
   AddCoordinator(corpus);
   AddWorker(corpus);
   AddClient(corpus);
+  AddCodec(corpus);
   AddCommand(corpus);
   AddFunction(corpus);
   AddExecutor(corpus);
