@@ -29,6 +29,9 @@ typedef struct haul_host {
   // it was already. A null on_stop takes that back, and returns when no call of it is under way.
   // Whoever watches takes it back before `invoke` returns.
   void (*watch_stop)(void* task, void (*on_stop)(void* argument), void* argument);
+  // A line of the worker's log, behind the ids of the task. Of a text with several lines each is
+  // one. Hosts whose struct_size ends before it do not have it.
+  void (*log)(void* task, const char* text, uint64_t size);
 } haul_host;
 
 typedef struct haul_call {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <iostream>
 #include <iterator>
 #include <sstream>
+#include <thread>
 #include <utility>
 
 #include "worker/exec/process_tree.h"
@@ -237,9 +239,14 @@ void Cluster::AwaitWorkerState(const std::string& worker, client::WorkerState st
 }
 
 bool Cluster::Signal(pid_t pid, int signal) {
-  if (!HasVariable(pid, marker_)) {
+  // One that is ending, or becoming another program, has no environment for a moment.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!HasVariable(pid, marker_)) {
     if (!IsRunning(pid)) return false;
-    throw Failure("process " + std::to_string(pid) + " is none of this cluster");
+    if (std::chrono::steady_clock::now() > deadline) {
+      throw Failure("process " + std::to_string(pid) + " is none of this cluster");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return ::kill(pid, signal) == 0;
 }

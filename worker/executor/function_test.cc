@@ -108,6 +108,7 @@ TEST(FunctionTest, SignaturesNameTheTypes) {
 
 inline constexpr Function<std::uint64_t(std::uint64_t, std::uint8_t)> kAdd{"add.v1"};
 inline constexpr Function<void(std::string)> kThrow{"throw.v1"};
+inline constexpr Function<void(std::string)> kTell{"tell.v1"};
 inline constexpr Function<std::int32_t(Point)> kSum{"sum.v1"};
 inline constexpr Function<std::string()> kWhere{"where.v1"};
 
@@ -116,6 +117,7 @@ HAUL_SERVE(kThrow, [](Context&, const std::string& what) {
   if (what == "int") throw 42;
   throw std::runtime_error(what);
 });
+HAUL_SERVE(kTell, [](Context& context, const std::string& text) { context.Log(text); });
 HAUL_SERVE(kSum, [](Context&, Point point) { return point.x + point.y; });
 HAUL_SERVE(kWhere, [](Context& context) {
   return std::to_string(context.job_id()) + " " + std::to_string(context.task_index()) + " " +
@@ -148,6 +150,13 @@ TEST(FunctionTest, ServedFunctionsAreCalledWithTheirArguments) {
   EXPECT_EQ(kAdd.DecodeResult(sum.results[0]), 1007u);
   EXPECT_EQ(kSum.DecodeResult(OutcomeOf("sum.v1", kSum.EncodeArguments({40, 2})).results[0]), 42);
   EXPECT_EQ(kWhere.DecodeResult(OutcomeOf("where.v1", "").results[0]), "7 5 1 3");
+}
+
+TEST(FunctionTest, WhatATaskLogsIsLinesWithItsIds) {
+  testing::internal::CaptureStderr();
+  OutcomeOf("tell.v1", kTell.EncodeArguments("half done\n\nbell \a"));
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "job 7, task 5, attempt 1: half done\njob 7, task 5, attempt 1: bell \\007\n");
 }
 
 TEST(FunctionTest, WhateverIsThrownIsTheFailureOfTheTask) {

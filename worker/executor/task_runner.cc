@@ -1,11 +1,16 @@
 #include "worker/executor/task_runner.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "common/function_text.h"
 #include "common/time.h"
 #include "common/utf8.h"
@@ -18,6 +23,7 @@ constexpr std::size_t kBatchBytes = 1u << 20;
 // What is finished waits no longer than this behind a task that takes long.
 constexpr std::int64_t kStuckNs = 20'000'000;
 constexpr std::size_t kMessageLimit = 64u << 10;
+constexpr std::size_t kLogLineLimit = 4096;
 
 std::int64_t SteadyNs() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -29,9 +35,9 @@ TaskRunner& Runner(void* task) { return *static_cast<TaskRunner*>(task); }
 
 }  // namespace
 
-const haul_host TaskRunner::kHost = {sizeof(haul_host), &TaskRunner::AppendResult,
-                                     &TaskRunner::SetError, &TaskRunner::IsStopRequested,
-                                     &TaskRunner::WatchStop};
+const haul_host TaskRunner::kHost = {sizeof(haul_host),      &TaskRunner::AppendResult,
+                                     &TaskRunner::SetError,  &TaskRunner::IsStopRequested,
+                                     &TaskRunner::WatchStop, &TaskRunner::Log};
 
 TaskRunner::TaskRunner(Slot* slot, Outbox* outbox, const ResultLimits& limits,
                        std::string file_prefix)
@@ -268,6 +274,20 @@ void TaskRunner::SetError(void* task, const char* message, std::uint64_t size) {
 
 std::int32_t TaskRunner::IsStopRequested(void* task) {
   return Runner(task).StopRequested() ? 1 : 0;
+}
+
+// To stderr, which is where the worker's log goes: one write for a line, so that those of other
+// threads and processes do not come between.
+void TaskRunner::Log(void* task, const char* text, std::uint64_t size) {
+  const haul_call& call = Runner(task).call_;
+  for (const absl::string_view line :
+       absl::StrSplit(absl::string_view(text, size), '\n', absl::SkipEmpty())) {
+    const std::string whole =
+        absl::StrCat("job ", call.job_id, ", task ", call.task_index, ", attempt ", call.attempt,
+                     ": ", absl::Utf8SafeCEscape(line.substr(0, kLogLineLimit)), "\n");
+    // A log that cannot be written is no reason to fail.
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, whole.data(), whole.size());
+  }
 }
 
 void TaskRunner::WatchStop(void* task, void (*on_stop)(void*), void* argument) {

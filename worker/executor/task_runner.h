@@ -85,6 +85,7 @@ class TaskRunner {
   static void SetError(void* task, const char* message, std::uint64_t size);
   static std::int32_t IsStopRequested(void* task);
   static void WatchStop(void* task, void (*on_stop)(void*), void* argument);
+  static void Log(void* task, const char* text, std::uint64_t size);
   static const haul_host kHost;
 
   Slot& slot_;
