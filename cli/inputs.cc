@@ -70,7 +70,7 @@ class LineSource : public InputSource {
   }
   bool Accept(const std::string& value) {
     ++line_;
-    if (memchr(value.data(), '\0', value.size()) == nullptr) return true;
+    if (value.find('\0') == std::string::npos) return true;
     status_ =
         Status(ErrorKind::kInvalid,
                absl::StrCat(name_, ": line ", line_, " holds a zero byte, which no argument can"));

@@ -91,7 +91,7 @@ int LocalCluster::TakeEndedWorker(int descriptor) {
 absl::Status LocalCluster::Stop() {
   if (coordinator_ == nullptr) return absl::OkStatus();
   StopWorkers();
-  const absl::Status stopped = coordinator_->Stop();
+  absl::Status stopped = coordinator_->Stop();
   ReapStrays();
   return stopped;
 }

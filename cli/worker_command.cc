@@ -43,7 +43,7 @@ absl::StatusOr<std::vector<std::string>> GuardedWorker(const WorkerCommand& comm
 
 absl::StatusOr<std::uint64_t> ParseDeadlineMs(const std::string& option, const std::string& text) {
   if (text.empty()) return 0;
-  const absl::StatusOr<std::uint64_t> ms = ParseDurationMs(text);
+  absl::StatusOr<std::uint64_t> ms = ParseDurationMs(text);
   if (!ms.ok())
     return absl::InvalidArgumentError(absl::StrCat(option, ": ", ms.status().message()));
   if (*ms == 0)

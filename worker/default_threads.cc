@@ -62,7 +62,7 @@ std::uint32_t CgroupLimit(const std::string& controller, LimitOfV2 limit_of_v2,
           path, [&](const std::string& group) { return limit_of_v2("/sys/fs/cgroup" + group); });
     } else if (controllers.find("," + controller + ",") != std::string::npos) {
       limit = TightestLimit(path, [&](const std::string& group) {
-        return limit_of_v1("/sys/fs/cgroup/" + controller + group);
+        return limit_of_v1(std::string("/sys/fs/cgroup/").append(controller).append(group));
       });
     }
     if (limit > 0) tightest = tightest == 0 ? limit : std::min(tightest, limit);

@@ -64,7 +64,7 @@ class Signals {
 
   void DeliverTo(WorkerLoop& loop, exec::Reactor& reactor, std::uint64_t drain_deadline_ms) {
     const bool watched = reactor.Watch(fd_, EPOLLIN, [=, this, &loop](std::uint32_t) {
-      signalfd_siginfo info;
+      signalfd_siginfo info{};
       while (::read(fd_, &info, sizeof(info)) == sizeof(info)) {
         if (++count_ == 1) {
           spdlog::info("signal {}: finishing what runs; a second one stops it", info.ssi_signo);

@@ -67,10 +67,11 @@ TEST_F(AccessTest, OnlyTheTokenItselfIsTheToken) {
   const std::string cut = token.substr(0, token.size() - 1);
   for (const std::string& wrong :
        {std::string("Bearer "), std::string("Bearer"), std::string(), token, "Bearer " + cut,
-        "Bearer " + token.substr(1), "Bearer " + token + token.substr(0, 1),
-        "Bearer " + token + "Bearer " + token, "Bearer " + cut + "g", "Bearer  " + token,
-        "Bearer " + absl::AsciiStrToUpper(token), "Bearer " + absl::AsciiStrToLower(token),
-        "Basic " + token, std::string("Bearer ") + std::string(4000, 'a')}) {
+        "Bearer " + token.substr(1), absl::StrCat("Bearer ", token, token.substr(0, 1)),
+        absl::StrCat("Bearer ", token, "Bearer ", token), absl::StrCat("Bearer ", cut, "g"),
+        "Bearer  " + token, "Bearer " + absl::AsciiStrToUpper(token),
+        "Bearer " + absl::AsciiStrToLower(token), "Basic " + token,
+        std::string("Bearer ") + std::string(4000, 'a')}) {
     EXPECT_THAT(InfoWith({wrong}),
                 Fails(grpc::StatusCode::UNAUTHENTICATED, "not this coordinator's"))
         << "'" << wrong << "'";

@@ -15,7 +15,7 @@ constexpr std::int64_t kStatusIntervalUs = 100'000;
 
 }  // namespace
 
-void FollowCall::Start(Loop& loop, Call::Pointer call) {
+void FollowCall::Start(Loop& loop, const Call::Pointer& call) {
   const absl::StatusOr<const Job*> job = FindJob(loop.core().state(), call->request().job());
   if (!job.ok()) return call->Finish(job.status());
   const std::shared_ptr<FollowCall> follow(new FollowCall(loop, call, (*job)->id));
@@ -32,7 +32,7 @@ void FollowCall::Start(Loop& loop, Call::Pointer call) {
     v1::FollowReply first;
     first.set_cursor(follow->query_.cursor);
     follow->AddStatus(first);
-    follow->Write(std::move(first), false);
+    follow->Write(first, false);
   });
 }
 
@@ -56,7 +56,7 @@ void FollowCall::Pump() {
     if (job->is_ended() || !call_->request().follow()) {
       v1::FollowReply last;
       AddStatus(last);
-      return Write(std::move(last), true);
+      return Write(last, true);
     }
     return TellStatus();
   }
@@ -92,10 +92,10 @@ void FollowCall::OnPage(absl::StatusOr<OutcomePage> page) {
   }
   if (all_sent || ReadClocks().monotonic_us - status_sent_us_ >= kStatusIntervalUs)
     AddStatus(reply);
-  Write(std::move(reply), all_sent);
+  Write(reply, all_sent);
 }
 
-void FollowCall::Write(v1::FollowReply reply, bool last) {
+void FollowCall::Write(const v1::FollowReply& reply, bool last) {
   if (finished_) return;
   busy_ = true;
   call_->Write(reply, [self = shared_from_this(), last](bool ok) {
@@ -121,7 +121,7 @@ void FollowCall::TellStatus() {
     v1::FollowReply reply;
     reply.set_cursor(query_.cursor);
     AddStatus(reply);
-    return Write(std::move(reply), false);
+    return Write(reply, false);
   }
   if (std::exchange(timer_, true)) return;
   loop_.RunAt(due_us, [self = shared_from_this()] {

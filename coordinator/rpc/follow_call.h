@@ -14,14 +14,14 @@ class FollowCall : public std::enable_shared_from_this<FollowCall> {
  public:
   using Call = rpc::ServerStreamCall<v1::Jobs::AsyncService, v1::FollowRequest, v1::FollowReply>;
 
-  static void Start(Loop& loop, Call::Pointer call);
+  static void Start(Loop& loop, const Call::Pointer& call);
 
  private:
   FollowCall(Loop& loop, Call::Pointer call, JobId job);
   // Does the next thing, unless one is under way.
   void Pump();
   void OnPage(absl::StatusOr<OutcomePage> page);
-  void Write(v1::FollowReply reply, bool last);
+  void Write(const v1::FollowReply& reply, bool last);
   void AddStatus(v1::FollowReply& reply);
   // With nothing else to say: a status that has changed, now or when the last one is old enough.
   void TellStatus();

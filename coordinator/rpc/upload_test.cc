@@ -34,7 +34,7 @@ class UploadTest : public ServerTest {
       if (!writer->Write(message)) break;
     }
     writer->WritesDone();
-    const grpc::Status status = writer->Finish();
+    grpc::Status status = writer->Finish();
     if (file != nullptr) *file = reply.file();
     return status;
   }

@@ -75,10 +75,10 @@ std::string ToString(const DiskOperation& operation) {
 
 void DiskImage::Materialise(const std::string& root) const {
   for (const std::string& directory : directories) {
-    std::filesystem::create_directory(root + "/" + directory);
+    std::filesystem::create_directory(std::filesystem::path(root) / directory);
   }
   for (const auto& [path, content] : files) {
-    std::ofstream file(root + "/" + path, std::ios::binary);
+    std::ofstream file(std::filesystem::path(root) / path, std::ios::binary);
     file.write(content.data(), static_cast<std::streamsize>(content.size()));
     HAUL_CHECK(file.good());
   }

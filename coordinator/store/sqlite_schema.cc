@@ -365,7 +365,7 @@ absl::Status Migrate(Connection& database, const std::string& path, std::int64_t
                                             ", which no haul ever wrote: the file is damaged"));
   }
   absl::StrAppend(&sql, "COMMIT;");
-  const absl::Status migrated = database.Execute(sql.c_str());
+  absl::Status migrated = database.Execute(sql.c_str());
   if (migrated.ok()) return migrated;
   database.Execute("ROLLBACK").IgnoreError();  // SQLite may have done so by itself
   return absl::Status(migrated.code(), absl::StrCat("cannot bring schema version ", version, " to ",

@@ -23,8 +23,8 @@ constexpr std::uint64_t kInputRowBytes = 64 << 10;
 std::uint64_t RowLength(const PackedBytes& values, std::uint64_t first) {
   const std::uint64_t left = values.count() - first;
   if (values.end_offsets().empty()) {
-    if (values.uniform_size() == 0) return left;
-    return std::clamp<std::uint64_t>(kInputRowBytes / values.uniform_size(), 1, left);
+    const std::uint64_t size = values.uniform_size();
+    return size == 0 ? left : std::clamp<std::uint64_t>(kInputRowBytes / size, 1, left);
   }
   std::uint64_t length = 0;
   std::uint64_t bytes = 0;

@@ -30,7 +30,7 @@ void CountItems(benchmark::State& bench, std::uint64_t per_iteration) {
 void BM_IntervalSetPassesRuns(benchmark::State& bench) {
   constexpr std::uint64_t kTasks = 1'000'000;
   const auto run = static_cast<std::uint64_t>(bench.range(0));
-  for (auto _ : bench) {
+  while (bench.KeepRunning()) {
     IntervalSet ready({0, kTasks});
     IntervalSet done;
     std::deque<TaskRange> running;
@@ -67,7 +67,7 @@ Outcome Results(std::uint64_t count, std::size_t bytes) {
 void BM_OutcomeOverTheWire(benchmark::State& bench) {
   const auto tasks = static_cast<std::uint64_t>(bench.range(0));
   const Outcome outcome = Results(tasks, 8);
-  for (auto _ : bench) {
+  while (bench.KeepRunning()) {
     v1::Outcome sent;
     wire::ToWire(outcome, &sent);
     v1::Outcome arrived;
@@ -161,7 +161,7 @@ void BM_CoreRunsAJob(benchmark::State& bench) {
   const std::uint64_t tasks =
       std::min<std::uint64_t>(1'000'000, workers * 10'000'000'000 / task_ns);
   std::uint64_t messages = 0;
-  for (auto _ : bench) {
+  while (bench.KeepRunning()) {
     CoreWorld world(workers);
     world.Run(tasks, task_ns);
     messages += world.messages();

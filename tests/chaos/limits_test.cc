@@ -53,7 +53,7 @@ class IdleConnections {
     for (std::size_t i = 0; i < count; ++i) {
       const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
       if (fd < 0) throw Failure("no socket");
-      connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+      static_cast<void>(connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to));
       fds_.push_back(fd);
     }
   }

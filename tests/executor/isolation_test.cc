@@ -23,7 +23,7 @@ class IsolationTest : public ChaosTest {
     return cluster_->client();
   }
   std::string MeetingPlace() {
-    const std::string path = cluster_->directory() + "/meeting";
+    std::string path = cluster_->directory() + "/meeting";
     std::filesystem::create_directory(path);
     return path;
   }

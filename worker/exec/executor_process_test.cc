@@ -340,7 +340,7 @@ TEST_F(ExecutorProcessTest, DestructionEndsIt) {
 
 TEST_F(ExecutorProcessTest, TheEndOfTheStreamEndsTheProgram) {
   const ExecutorOptions options = DefaultOptions();
-  std::array<int, 2> sockets;
+  std::array<int, 2> sockets{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()), 0);
   const absl::StatusOr<int> slots = executor::Slots::MakeFile();
   ASSERT_TRUE(slots.ok());

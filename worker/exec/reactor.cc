@@ -88,7 +88,7 @@ void Reactor::RunOnce(std::int64_t deadline_monotonic_us) {
   if (!timers_.empty()) {
     deadline_monotonic_us = std::min(deadline_monotonic_us, timers_.begin()->first.first);
   }
-  std::array<epoll_event, kEventsPerTurn> events;
+  std::array<epoll_event, kEventsPerTurn> events;  // NOLINT(*-member-init): Wait fills it
   const int count = Wait(events.data(), deadline_monotonic_us);
   for (int i = 0; i < count; ++i) Dispatch(events[static_cast<std::size_t>(i)]);
   if (!timers_.empty()) RunTimers();

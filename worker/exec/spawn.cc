@@ -19,6 +19,7 @@
 
 // glibc's clone by its other name: ThreadSanitizer takes `clone` for a fork, though it shares the
 // memory, and from then on takes this process for the child of one.
+// NOLINTNEXTLINE(bugprone-reserved-identifier)
 extern "C" int __clone(int (*function)(void*), void* stack, int flags, void* argument, ...);
 
 namespace haul::exec {

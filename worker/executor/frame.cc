@@ -72,7 +72,7 @@ absl::Status WriteFrame(int fd, const google::protobuf::MessageLite& message) {
 }
 
 absl::Status ReadFrame(int fd, google::protobuf::MessageLite* message) {
-  std::array<char, kLengthBytes> length;
+  std::array<char, kLengthBytes> length{};
   absl::Status status = ReadAll(fd, length.data(), length.size());
   if (!status.ok()) return status;
   const absl::StatusOr<std::uint32_t> size = DecodeLength(length.data());

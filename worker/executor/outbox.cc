@@ -62,7 +62,7 @@ void Outbox::WritePending() {
   written_.SignalAll();
 }
 
-void Outbox::WriteFrames(PendingMap pending) const {
+void Outbox::WriteFrames(PendingMap&& pending) const {
   v1::FromExecutor frame;
   std::size_t bytes = 0;
   for (auto& [assignment, of_assignment] : pending) {

@@ -53,7 +53,7 @@ class Outbox {
   }
   // Becomes the writer, unless there is one, until nothing is pending.
   void WritePending() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WriteFrames(PendingMap pending) const;
+  void WriteFrames(PendingMap&& pending) const;
 
   const Write write_;
   Mutex mutex_;

@@ -52,7 +52,7 @@ class TestFunctions {
 
 class PoolHarness {
  public:
-  explicit PoolHarness(TestFunctions functions, PoolOptions options = {})
+  explicit PoolHarness(TestFunctions functions, const PoolOptions& options = {})
       : functions_(std::move(functions)),
         slots_(MakeSlots()),
         outbox_([this](const v1::FromExecutor& frame) { OnFrame(frame); }) {

@@ -67,7 +67,7 @@ class FakeSession final : public SessionPort {
     connected = false;
     listener_->OnDisconnected();
   }
-  void Tell(v1::CoordinatorMessage message) { listener_->OnMessage(std::move(message)); }
+  void Tell(const v1::CoordinatorMessage& message) { listener_->OnMessage(std::move(message)); }
   void Refuse() { listener_->OnRefused(absl::PermissionDeniedError("not you")); }
 
   v1::Hello hello;
@@ -88,7 +88,9 @@ class WorkerLoopTest : public testing::Test {
  protected:
   void Start(bool functions = false, std::uint32_t processes = 1) {
     exec::ExecutorOptions executor_options;
-    executor_options.program = std::string(::getenv("HAUL_TEST_BIN_DIR")) + "/haul-executor";
+    const char* programs = ::getenv("HAUL_TEST_BIN_DIR");
+    ASSERT_NE(programs, nullptr);
+    executor_options.program = std::string(programs) + "/haul-executor";
     executor_options.libraries = {library};
     executor_options.threads = 2;
     executor_options.results_directory = directory.path();
@@ -138,8 +140,9 @@ class WorkerLoopTest : public testing::Test {
     When([this] { return session.connected; }, [this, message] { session.Tell(message); });
   }
 
-  v1::Assignment& AddCommands(v1::CoordinatorMessage& message, std::vector<std::string> arguments,
-                              std::uint64_t first, std::uint64_t count) {
+  v1::Assignment& AddCommands(v1::CoordinatorMessage& message,
+                              const std::vector<std::string>& arguments, std::uint64_t first,
+                              std::uint64_t count) {
     v1::Assignment& assignment = AddWork(message, first, count);
     v1::Command& command = *assignment.mutable_spec()->mutable_command();
     for (const std::string& argument : arguments) command.add_arguments(argument);
