@@ -1,10 +1,13 @@
 // `haul job`: what there is to know of jobs, and what can be done with them.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "cli/format.h"
 #include "cli/globals.h"
 #include "cli/job_tasks.h"
@@ -110,10 +113,37 @@ int WaitForJob(const Globals& globals, const std::string& job, const std::string
   return ExitStatus(*status);
 }
 
-int CancelJob(const Globals& globals, const std::string& job) {
+// Of "failed" tasks there is nothing to cancel, and the parser refuses what is no selector.
+absl::StatusOr<std::vector<client::TaskRange>> TasksToCancel(const std::string& text) {
+  const absl::StatusOr<Selector> selector = ParseSelector(text);
+  if (!selector.ok()) return selector.status();
+  if (selector->failed) return absl::InvalidArgumentError("--task: failed tasks have ended");
+  std::vector<client::TaskRange> ranges;
+  for (const Stride& stride : selector->strides) {
+    if (stride.step == 1) {
+      ranges.push_back({stride.first, stride.count()});
+      continue;
+    }
+    constexpr std::uint64_t kMost = 65'536;
+    if (stride.count() > kMost - std::min(kMost, ranges.size())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--task: '", text, "' is more than ", kMost, " ranges"));
+    }
+    for (std::uint64_t i = 0; i < stride.count(); ++i) {
+      ranges.push_back({stride.first + i * stride.step, 1});
+    }
+  }
+  return ranges;
+}
+
+int CancelJob(const Globals& globals, const std::string& job, const std::string& tasks) {
+  const absl::StatusOr<std::vector<client::TaskRange>> ranges = TasksToCancel(tasks);
+  if (!ranges.ok()) return Fail(ranges.status());
   const auto client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
-  const auto status = (*client)->Cancel(client::JobRef::Parse(job));
+  const client::JobRef ref = client::JobRef::Parse(job);
+  const auto status =
+      ranges->empty() ? (*client)->Cancel(ref) : (*client)->CancelTasks(ref, *ranges);
   if (!status.ok()) return Fail(status.status());
   Show(globals, *status);
   return kExitSuccess;
@@ -191,8 +221,12 @@ void AddJob(CLI::App& app, Globals& globals) {
     };
   });
   CLI::App* cancel = AddOne(job, "cancel", "End it; what runs is stopped", arguments->job);
+  cancel->add_option("--task", arguments->tasks.selector,
+                     "Only these: 5, 1-10:2, 1,3,5-8 (default all)");
   cancel->callback([=, &globals] {
-    globals.action = [=, &globals] { return CancelJob(globals, arguments->job); };
+    globals.action = [=, &globals] {
+      return CancelJob(globals, arguments->job, arguments->tasks.selector);
+    };
   });
   CLI::App* forget = AddOne(job, "forget", "Remove an ended job with its outputs", arguments->job);
   forget->callback([=, &globals] {

@@ -179,10 +179,26 @@ Result<std::vector<JobStatus>> Client::ListJobs(std::uint32_t limit, bool active
 Result<JobStatus> Client::Cancel(const JobRef& job) {
   v1::CancelJobRequest request;
   ToWire(job, request.mutable_job());
+  return impl_->Cancel(request);
+}
+
+Result<JobStatus> Client::CancelTasks(const JobRef& job, const std::vector<TaskRange>& tasks) {
+  // Or it would cancel the whole job.
+  if (tasks.empty()) return Status(ErrorKind::kInvalid, "tasks: none; say which to cancel");
+  v1::CancelJobRequest request;
+  ToWire(job, request.mutable_job());
+  for (const TaskRange& range : tasks) {
+    v1::TaskRange& wire = *request.add_tasks();
+    wire.set_first(range.first);
+    wire.set_count(range.count);
+  }
+  return impl_->Cancel(request);
+}
+
+Result<JobStatus> Client::Impl::Cancel(v1::CancelJobRequest& request) const {
   request.set_by(ToUtf8(UserName()));
   v1::JobStatus reply;
-  if (Status status = impl_->Call(*impl_->jobs, &v1::Jobs::Stub::Cancel, request, &reply);
-      !status.ok()) {
+  if (Status status = Call(*jobs, &v1::Jobs::Stub::Cancel, request, &reply); !status.ok()) {
     return status;
   }
   return FromWire(std::move(reply));

@@ -123,6 +123,14 @@ class FakeJobs : public v1::Jobs::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status Cancel(grpc::ServerContext*, const v1::CancelJobRequest* request,
+                      v1::JobStatus* reply) override {
+    const std::lock_guard lock(mutex_);
+    cancels_.push_back(*request);
+    FillStatus(reply, false);
+    return grpc::Status::OK;
+  }
+
   static void FillStatus(v1::JobStatus* status, bool ended) {
     status->set_job_id(7);
     status->set_state(ended ? v1::JOB_STATE_SUCCEEDED : v1::JOB_STATE_RUNNING);
@@ -134,6 +142,7 @@ class FakeJobs : public v1::Jobs::Service {
   std::vector<std::string> request_ids_;
   std::vector<std::uint64_t> inputs_;
   std::vector<v1::FollowRequest> follows_;
+  std::vector<v1::CancelJobRequest> cancels_;
   std::size_t largest_message_bytes_ = 0;
   int submits_to_break_ = 0;
   int follows_to_break_ = 0;
@@ -320,6 +329,19 @@ TEST_F(ClientTest, AnUnknownJobIsNotFound) {
   const Status status =
       Connect()->Follow(JobRef::Named("eight"), {}, [](FollowUpdate&) { return true; });
   EXPECT_EQ(status.kind(), ErrorKind::kNotFound);
+}
+
+TEST_F(ClientTest, TasksToCancelAreNamedAndNoneIsNotAll) {
+  const std::unique_ptr<Client> client = Connect();
+  EXPECT_TRUE(client->CancelTasks(JobId{7}, {{3, 2}, {9, 1}}).ok());
+  ASSERT_EQ(jobs_.cancels_.size(), 1u);
+  ASSERT_EQ(jobs_.cancels_[0].tasks_size(), 2);
+  EXPECT_EQ(jobs_.cancels_[0].tasks(0).first(), 3u);
+  EXPECT_EQ(jobs_.cancels_[0].tasks(0).count(), 2u);
+  EXPECT_EQ(client->CancelTasks(JobId{7}, {}).status().kind(), ErrorKind::kInvalid);
+  EXPECT_EQ(jobs_.cancels_.size(), 1u);
+  EXPECT_TRUE(client->Cancel(JobId{7}).ok());
+  EXPECT_EQ(jobs_.cancels_.back().tasks_size(), 0);
 }
 
 TEST_F(ClientTest, WaitEndsWithTheJobOrAtItsTimeout) {

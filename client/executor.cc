@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <thread>
 
 namespace haul {
@@ -28,6 +29,11 @@ void Task::Wait() const {
 bool Task::WaitUntil(std::chrono::steady_clock::time_point deadline) const {
   std::unique_lock lock(board_->mutex);
   return board_->ended.wait_until(lock, deadline, [this] { return done_; });
+}
+
+void Task::Cancel() {
+  const std::lock_guard lock(board_->mutex);
+  if (!done_ && board_->cancel) board_->cancel(index_);
 }
 
 void Task::WhenDone(std::function<void()> fn) {
@@ -122,12 +128,16 @@ constexpr std::size_t kWaitingBytes = 64 << 20;
 // Of one message.
 constexpr std::size_t kBatchBytes = 512 << 10;
 constexpr std::size_t kBatchCount = 1 << 16;
+// Of cancelled tasks in one call, and how often it is repeated.
+constexpr std::size_t kMostRanges = 10'000;
+constexpr std::chrono::seconds kAskAgain{2};
 
 // The calls of one function: an open job, a thread that extends it, and one that follows it.
 class OpenJob final : public client::TaskFeed {
  public:
   OpenJob(Client& client, client::JobId job)
       : client_(client), job_(job), board_(std::make_shared<Board>()) {
+    board_->cancel = [this](std::uint64_t task) { Cancel(task); };
     extender_ = std::jthread([this](const std::stop_token& stop) { Extend(stop); });
     follower_ = std::jthread([this] { Follow(); });
   }
@@ -136,17 +146,20 @@ class OpenJob final : public client::TaskFeed {
   ~OpenJob() override {
     Close();
     Join();
+    const std::lock_guard lock(board_->mutex);
+    board_->cancel = nullptr;
   }
 
   // nullptr where it is closed.
   std::shared_ptr<Task> Add(std::string arguments) {
-    auto task = std::make_shared<Task>(board_);
+    std::shared_ptr<Task> task;
     {
       std::unique_lock lock(mutex_);
       room_.wait(lock, [this] { return waiting_bytes_ < kWaitingBytes || closed_; });
       if (closed_) return nullptr;
       waiting_bytes_ += arguments.size();
       waiting_.push_back(std::move(arguments));
+      task = std::make_shared<Task>(board_, released_ + tasks_.size());
       tasks_.push_back(task);
     }
     added_.notify_one();
@@ -198,9 +211,54 @@ class OpenJob final : public client::TaskFeed {
   void OnDurable(std::uint64_t task_count) override {
     const std::lock_guard lock(mutex_);
     durable_ = std::max(durable_, task_count);
+    if (!unwanted_.empty()) unwanted_changed_.notify_one();
   }
 
  private:
+  void Cancel(std::uint64_t task) {
+    const std::lock_guard lock(mutex_);
+    unwanted_.insert(task);
+    unwanted_changed_.notify_one();
+    if (!canceller_.joinable()) {
+      canceller_ = std::jthread([this](const std::stop_token& stop) { SayUnwanted(stop); });
+    }
+  }
+
+  // Once the job has them; and again until they have ended, since a coordinator that starts anew
+  // has forgotten what it was asked.
+  void SayUnwanted(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      std::vector<client::TaskRange> ranges;
+      {
+        std::unique_lock lock(mutex_);
+        const bool news = unwanted_changed_.wait_for(lock, stop, kAskAgain, [this] {
+          return !unwanted_.empty() && *unwanted_.begin() < durable_;
+        });
+        if (!news) unwanted_.merge(said_unwanted_);
+        ranges = TakeUnwanted();
+      }
+      // What cannot be said now is said the next time.
+      if (!ranges.empty()) static_cast<void>(client_.CancelTasks(client::JobRef(job_), ranges));
+    }
+  }
+
+  // Of what the job has; as much as one call takes. The caller holds the mutex.
+  std::vector<client::TaskRange> TakeUnwanted() {
+    std::vector<client::TaskRange> ranges;
+    while (!unwanted_.empty() && *unwanted_.begin() < durable_) {
+      const std::uint64_t task = *unwanted_.begin();
+      if (!ranges.empty() && ranges.back().first + ranges.back().count == task) {
+        ++ranges.back().count;
+      } else if (ranges.size() < kMostRanges) {
+        ranges.push_back({task, 1});
+      } else {
+        break;
+      }
+      said_unwanted_.insert(unwanted_.extract(unwanted_.begin()));
+    }
+    return ranges;
+  }
+
   void Extend(const std::stop_token& stop) {
     const Status status = client_.Extend(job_, *this, stop);
     if (status.ok()) return;
@@ -275,6 +333,8 @@ class OpenJob final : public client::TaskFeed {
     const std::lock_guard lock(mutex_);
     if (index < released_ || index - released_ >= tasks_.size()) return nullptr;
     std::shared_ptr<Task> task = std::exchange(tasks_[index - released_], nullptr);
+    unwanted_.erase(index);
+    said_unwanted_.erase(index);
     while (!tasks_.empty() && tasks_.front() == nullptr) {
       tasks_.pop_front();
       ++released_;
@@ -326,8 +386,13 @@ class OpenJob final : public client::TaskFeed {
   std::deque<std::shared_ptr<Task>> tasks_;  // from `released_` on; none where it has ended
   std::uint64_t released_ = 0;
 
+  // Tasks to cancel that have not ended, and those of them that the coordinator was told of.
+  std::set<std::uint64_t> unwanted_, said_unwanted_;
+  std::condition_variable_any unwanted_changed_;
+
   std::mutex join_mutex_;
   std::jthread extender_, follower_;
+  std::jthread canceller_;  // from the first cancelled task on
 };
 
 }  // namespace internal

@@ -33,6 +33,7 @@ struct Client::Impl {
     context.AddMetadata("authorization", "Bearer " + token);
   }
   Status ToStatus(const grpc::Status& status) const;
+  Result<JobStatus> Cancel(v1::CancelJobRequest& request) const;
 
   // One call with one reply, within a minute.
   template <typename Stub, typename Request, typename Reply>

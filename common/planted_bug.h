@@ -26,6 +26,7 @@ enum class PlantedBug : std::uint8_t {
   kDrainingWorkerFed,
   kMaxRunningIgnored,
   kCancelledTasksForgotten,  // tasks that come back to a cancelled job have no end
+  kUnwantedTasksRunAgain,    // likewise tasks that were cancelled alone, which start again
   kRepeatedExtendAdds,       // tasks that an open job has already are added again
   kExtendAnsweredBeforeCommit,
   kStartNotAwaited,  // an at-most-once task is sent before its start is on the disk

@@ -99,4 +99,25 @@ absl::StatusOr<Outcome> FromWire(v1::Outcome&& wire) {
   return outcome;
 }
 
+void ToWire(const std::vector<TaskRange>& ranges, TaskRanges* out) {
+  for (const TaskRange& range : ranges) {
+    v1::TaskRange& wire = *out->Add();
+    wire.set_first(range.first);
+    wire.set_count(range.count);
+  }
+}
+
+absl::StatusOr<std::vector<TaskRange>> FromWire(const TaskRanges& ranges, absl::string_view field) {
+  std::vector<TaskRange> parsed;
+  parsed.reserve(static_cast<std::size_t>(ranges.size()));
+  for (const v1::TaskRange& range : ranges) {
+    if (range.count() == 0 || range.first() + range.count() < range.first()) {
+      return absl::InvalidArgumentError(absl::StrCat(field, ": ", range.count(), " tasks from ",
+                                                     range.first(), " on are no range of tasks"));
+    }
+    parsed.push_back({range.first(), range.count()});
+  }
+  return parsed;
+}
+
 }  // namespace haul::wire

@@ -2,8 +2,12 @@
 // from outside and says which field is wrong. Any thread.
 #pragma once
 
+#include <vector>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/ids.h"
 #include "common/outcome.h"
 #include "common/packed_bytes.h"
 #include "haul/v1/common.pb.h"
@@ -16,5 +20,10 @@ absl::StatusOr<PackedBytes> FromWire(v1::PackedBytes&& pack, std::uint64_t count
 
 void ToWire(const Outcome& outcome, v1::Outcome* out);
 absl::StatusOr<Outcome> FromWire(v1::Outcome&& outcome);
+
+using TaskRanges = google::protobuf::RepeatedPtrField<v1::TaskRange>;
+void ToWire(const std::vector<TaskRange>& ranges, TaskRanges* out);
+// `field` names them in the error where one overflows or is empty.
+absl::StatusOr<std::vector<TaskRange>> FromWire(const TaskRanges& ranges, absl::string_view field);
 
 }  // namespace haul::wire

@@ -131,33 +131,6 @@ void Core::CatchUp(JobId id) {
   if (virtual_us != ~0ull) Note(JobCaughtUp{id, virtual_us});
 }
 
-void Core::On(const JobCancelAsked& event) {
-  const Job* job = state_.FindJob(event.job);
-  if (job == nullptr) {
-    return Do(
-        AnswerError{event.request, absl::NotFoundError(absl::StrCat("job ", event.job.value()))});
-  }
-  if (!job->is_ended() && !job->facts.cancel) {
-    const bool is_volatile = job->facts.spec.is_volatile;
-    const RecordSequence sequence =
-        Record(JobCancelRequested{event.job, event.by, now_.unix_us}, is_volatile);
-    for (const WorkerId worker_id : job->workers) {
-      const Worker& worker = *state_.FindWorker(worker_id);
-      if (!worker.connected()) continue;
-      for (const bool alone : {false, true}) {
-        const auto lane = worker.lanes.find(LaneKey{event.job, alone});
-        if (lane == worker.lanes.end()) continue;
-        for (const AssignmentId id : lane->second.assignments) {
-          Tell(worker, SendCancel{.id = id, .job = event.job, .by = event.by},
-               std::max(sequence, job->rests_on));
-        }
-      }
-    }
-    Settle(event.job);
-  }
-  Do(AnswerJob{event.request, event.job}, last_sequence_);
-}
-
 void Core::On(const JobForgetAsked& event) {
   const Job* job = state_.FindJob(event.job);
   if (job == nullptr) {
@@ -174,35 +147,12 @@ void Core::On(const JobForgetAsked& event) {
   Do(AnswerJob{event.request, event.job}, sequence);
 }
 
-void Core::EndUnowned(const Job& job) {
-  OutcomeRecorded record{.job = job.id, .unix_us = now_.unix_us};
-  IntervalSet unowned = job.ready;
-  unowned.Add(job.ready_alone);
-  if (job.facts.cancel) {
-    record.status = TaskStatus::kCancelled;
-    record.cause = Cause::kCancelled;
-    record.message = job.facts.cancel->by;
-    if (Planted(PlantedBug::kCancelledTasksForgotten) && job.started) unowned = {};
-  } else {
-    record.status = TaskStatus::kLost;
-    record.cause = Cause::kWorkerLost;
-    record.message = "it may have started, and whoever had it is gone";
-    unowned = unowned.Intersection(job.facts.started);
-    if (Planted(PlantedBug::kLostRunAgain)) unowned = {};
-  }
-  for (const TaskRange& range : unowned.ranges()) {
-    record.tasks = range;
-    RecordOutcome(job, record);
-  }
-}
-
 void Core::Settle(JobId id) {
   const Job& job = *state_.FindJob(id);
   if (job.is_ended()) return;
   const bool is_volatile = job.facts.spec.is_volatile;
   RecordSequence sequence = 0;
-  const bool may_hold_unowned = job.facts.cancel || !job.facts.started.empty();
-  if (may_hold_unowned && !state_.WaitsForAdoption(job)) EndUnowned(job);
+  if (!state_.WaitsForAdoption(job)) EndUnowned(job);
   const bool may_grow = job.facts.open && !job.facts.cancel;
   if (job.facts.done_count() == job.facts.spec.task_count && job.assigned_tasks == 0 && !may_grow) {
     const TaskCounts counts = job.facts.counts;

@@ -109,6 +109,7 @@ class Core {
   // whose tasks all ended, ends.
   void Settle(JobId job);
   void EndUnowned(const Job& job);
+  void SayCancelled(const Worker& worker, const Assignment& assignment);
   // Of an at-most-once job: what comes back was not started, and may go elsewhere.
   void WithdrawStarts(AssignmentId assignment, const Job& job, const IntervalSet& tasks);
   RecordSequence ConcludeCrash(const Assignment& assignment, const Job& job, OutcomeRecorded record,

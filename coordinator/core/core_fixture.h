@@ -139,7 +139,7 @@ class CoreFixture : public ::testing::Test {
     return Take<AnswerError>().status;
   }
   void Cancel(JobId job, const std::string& by = "owner") {
-    Send(JobCancelAsked{NextRequest(), job, by});
+    Send(JobCancelAsked{NextRequest(), job, by, {}});
     EXPECT_EQ(Take<AnswerJob>().job, job);
   }
   RequestId NextRequest() { return RequestId(++last_request_); }

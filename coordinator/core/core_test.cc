@@ -153,7 +153,7 @@ TEST_F(CoreTest, CancelledTasksThatComeBackAreNotStartedAgain) {
 }
 
 TEST_F(CoreTest, CancelAndForgetOfWhatIsNotThere) {
-  Send(JobCancelAsked{NextRequest(), JobId(7), "me"});
+  Send(JobCancelAsked{NextRequest(), JobId(7), "me", {}});
   EXPECT_EQ(Take<AnswerError>().status.code(), absl::StatusCode::kNotFound);
   Send(JobForgetAsked{NextRequest(), JobId(7)});
   EXPECT_EQ(Take<AnswerError>().status.code(), absl::StatusCode::kNotFound);

@@ -70,6 +70,7 @@ struct SendCancel {
   AssignmentId id;
   JobId job;
   std::string by;
+  std::vector<TaskRange> tasks;  // empty: all of it
 };
 struct SendDurable {
   SessionId session;

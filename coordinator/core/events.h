@@ -36,6 +36,7 @@ struct JobCancelAsked {
   RequestId request;
   JobId job;
   std::string by;
+  std::vector<TaskRange> tasks;  // only these, as far as the job has them; empty: the whole job
 };
 struct JobForgetAsked {
   RequestId request;

@@ -22,7 +22,7 @@ RecordSequence Core::Conclude(const Assignment& assignment, const Job& job,
   if (outcome.status == TaskStatus::kCrashed) {
     return ConcludeCrash(assignment, job, std::move(record), outcome.culprit);
   }
-  if (outcome.status != TaskStatus::kFailed || job.facts.cancel ||
+  if (outcome.status != TaskStatus::kFailed || job.is_cancelled(outcome.tasks) ||
       job.facts.spec.max_attempts <= 1) {
     return RecordOutcome(job, std::move(record));
   }
@@ -31,10 +31,10 @@ RecordSequence Core::Conclude(const Assignment& assignment, const Job& job,
 
 RecordSequence Core::ConcludeCrash(const Assignment& assignment, const Job& job,
                                    OutcomeRecorded record, bool culprit) {
-  if (job.facts.cancel) {
+  if (job.is_cancelled(record.tasks)) {
     record.status = TaskStatus::kCancelled;
     record.cause = Cause::kCancelled;
-    record.message = job.facts.cancel->by;
+    record.message = job.cancelled_by();
     return RecordOutcome(job, std::move(record));
   }
   if (job.facts.spec.at_most_once) {

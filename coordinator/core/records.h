@@ -199,6 +199,13 @@ struct WorkerDeparting {  // told to end now
 struct JobSuspected {
   JobId job;
 };
+// These tasks were cancelled, though not their job: what comes back of them does not start again.
+// Volatile, since whoever asked waits for their outcomes, and asks again after a restart.
+struct TasksUnwanted {
+  JobId job;
+  IntervalSet tasks;
+  std::string by;
+};
 struct WorkerRefusedJob {  // it has not the job's directory
   WorkerId worker;
   JobId job;
@@ -265,7 +272,7 @@ using DurableRecord =
                  JobCancelRequested, JobEnded, JobForgotten, WorkerJoined, WorkerLeft>;
 using VolatileRecord =
     std::variant<WorkerAttached, WorkerDetached, WorkerHeard, WorkerDraining, WorkerStopping,
-                 WorkerDeparting, JobSuspected, WorkerRefusedJob, AssignmentOpened,
+                 WorkerDeparting, JobSuspected, TasksUnwanted, WorkerRefusedJob, AssignmentOpened,
                  AssignmentReduced, RevokeAsked, RevokeAnswered, TasksMeasured, JobBlocked,
                  AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn, JobKeptOpen, JobCaughtUp,
                  LanesFed>;

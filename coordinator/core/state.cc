@@ -146,6 +146,7 @@ void State::On(const OutcomeRecorded& record) {
   job.ready.Remove(record.tasks);
   job.ready_alone.Remove(record.tasks);
   job.facts.started.Remove(record.tasks);
+  job.unwanted.Remove(record.tasks);
   auto it = job.facts.charges.lower_bound(record.tasks.first);
   while (it != job.facts.charges.end() && it->first < record.tasks.end()) {
     it = job.facts.charges.erase(it);
@@ -192,6 +193,7 @@ void State::On(const JobEnded& record) {
   job.facts.started = {};
   job.ready = {};
   job.ready_alone = {};
+  job.unwanted = {};
   --active_jobs_;
   IndexJob(job);
 }
@@ -291,6 +293,12 @@ void State::On(const WorkerStopping& record) {
 }
 
 void State::On(const JobSuspected& record) { MutableJob(record.job).suspected = true; }
+
+void State::On(const TasksUnwanted& record) {
+  Job& job = MutableJob(record.job);
+  job.unwanted.Add(record.tasks);
+  job.unwanted_by = record.by;
+}
 
 void State::On(const WorkerDeparting& record) {
   Worker& worker = MutableWorker(record.worker);

@@ -58,15 +58,22 @@ struct Job {
   std::uint64_t virtual_us = 0;      // cpu time used, comparable among jobs of one priority
   std::int64_t blocked_since_us = 0;
   bool started = false;
-  std::int64_t kept_open_us = 0;         // monotonic; when whoever extends it was last heard
-  bool recovered = false;                // came from the store: waits for adoption
-  bool suspected = false;                // of having taken a worker down
+  std::int64_t kept_open_us = 0;  // monotonic; when whoever extends it was last heard
+  bool recovered = false;         // came from the store: waits for adoption
+  bool suspected = false;         // of having taken a worker down
+  IntervalSet unwanted;           // cancelled, though not the job, and not ended
+  std::string unwanted_by;
   absl::btree_set<WorkerId> workers;     // that hold some of it
   absl::btree_set<WorkerId> refused_by;  // that do not have its directory
 
   bool is_ended() const { return facts.ended.has_value(); }
   bool has_ready() const { return !ready.empty() || !ready_alone.empty(); }
   std::uint64_t reserved_milli() const { return running_width * facts.spec.cpus_milli; }
+  // Whether none of them is to start again, and who said so.
+  bool is_cancelled(TaskRange tasks) const {
+    return facts.cancel.has_value() || unwanted.ContainsAll(tasks);
+  }
+  const std::string& cancelled_by() const { return facts.cancel ? facts.cancel->by : unwanted_by; }
   // Whether what runs alone has a whole worker: a command can take down nothing but its worker.
   bool alone_on_worker() const { return facts.spec.kind == WorkKind::kCommand || suspected; }
   JobState state() const;
@@ -187,6 +194,7 @@ class State {
   void On(const WorkerStopping& record);
   void On(const WorkerDeparting& record);
   void On(const JobSuspected& record);
+  void On(const TasksUnwanted& record);
   void On(const WorkerRefusedJob& record);
   void On(const AssignmentOpened& record);
   void On(const AssignmentReduced& record);

@@ -111,7 +111,7 @@ class RecoveryTest : public CoreFixture, public ::testing::WithParamInterface<un
       case 2:
         return Send(SessionClosed{SomeSession()});
       case 3:
-        return Send(JobCancelAsked{NextRequest(), SomeJob(), "me"});
+        return Send(JobCancelAsked{NextRequest(), SomeJob(), "me", {}});
       case 4:
         return Send(JobForgetAsked{NextRequest(), SomeJob()});
       case 5:

@@ -36,7 +36,7 @@ void Core::Suspected(const std::vector<Suspect>& suspects, bool ran_alone,
                      const std::string& reason) {
   for (const Suspect& suspect : suspects) {
     const Job& job = *state_.FindJob(suspect.job);
-    if (job.facts.cancel || job.facts.spec.at_most_once) continue;
+    if (job.is_cancelled({suspect.task, 1}) || job.facts.spec.at_most_once) continue;
     Charge charge = job.ChargeOf(suspect.task);
     if (ran_alone) ++charge.crashes;
     if (!job.suspected) Note(JobSuspected{job.id});

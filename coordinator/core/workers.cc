@@ -67,9 +67,7 @@ void Core::On(const WorkerConnected& event) {
   for (const HeldAssignment& held : event.held) {
     const Assignment* assignment = state_.FindAssignment(held.id);
     if (assignment == nullptr) continue;
-    const Job& job = *state_.FindJob(assignment->job);
-    if (!job.facts.cancel) continue;
-    Do(SendCancel{event.session, held.id, job.id, job.facts.cancel->by}, last_sequence_);
+    SayCancelled(*state_.FindWorker(id), *assignment);
   }
   if (state_.FindWorker(id)->draining) SayDrain(*state_.FindWorker(id));
   if (state_.FindWorker(id)->stopping) Do(SendStop{event.session}, last_sequence_);

@@ -73,7 +73,7 @@ TEST_F(AttachTest, AHelloIsCheckedFieldByField) {
   v1::TaskRange& range = *hello.add_held()->add_ranges();
   range.set_first(~0ull);
   range.set_count(2);
-  EXPECT_THAT(Refusal(hello), Fails(kInvalid, "hello.held: a range overflows"));
+  EXPECT_THAT(Refusal(hello), Fails(kInvalid, "hello.held: 2 tasks from"));
   EXPECT_THAT(Workers(), IsEmpty());
 }
 

@@ -181,6 +181,7 @@ void AttachedWorker::Cancel(const SendCancel& send) {
   cancel.set_assignment_id(send.id.value());
   cancel.set_job_id(send.job.value());
   cancel.set_by(send.by);
+  wire::ToWire(send.tasks, cancel.mutable_tasks());
   WriteSoon();
 }
 

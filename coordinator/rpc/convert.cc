@@ -281,11 +281,9 @@ absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello
             .job = JobId(held.job_id()),
             .width = held.width(),
             .alone = held.alone()};
-    for (const v1::TaskRange& range : held.ranges()) {
-      if (range.first() + range.count() < range.first())
-        return Refused("hello.held", "a range overflows");
-      core.ranges.push_back({range.first(), range.count()});
-    }
+    absl::StatusOr<std::vector<TaskRange>> ranges = wire::FromWire(held.ranges(), "hello.held");
+    if (!ranges.ok()) return ranges.status();
+    core.ranges = *std::move(ranges);
   }
   return event;
 }
@@ -319,11 +317,10 @@ absl::StatusOr<TasksHandedBack> ToCore(SessionId session, const v1::HandedBack& 
   TasksHandedBack event{.session = session,
                         .assignment = AssignmentId(handed_back.assignment_id()),
                         .job = JobId(handed_back.job_id())};
-  for (const v1::TaskRange& range : handed_back.ranges()) {
-    if (range.first() + range.count() < range.first())
-      return Refused("handed_back", "a range overflows");
-    event.ranges.push_back({range.first(), range.count()});
-  }
+  absl::StatusOr<std::vector<TaskRange>> ranges =
+      wire::FromWire(handed_back.ranges(), "handed_back.ranges");
+  if (!ranges.ok()) return ranges.status();
+  event.ranges = *std::move(ranges);
   switch (handed_back.reason()) {
     case v1::HandedBack::REASON_DIRECTORY_MISSING:
       event.reason = HandBackReason::kDirectoryMissing;

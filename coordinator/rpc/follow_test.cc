@@ -309,6 +309,32 @@ TEST_F(FollowTest, TheListComesInPages) {
               Fails(grpc::StatusCode::INVALID_ARGUMENT, "limit: 1001 is over the limit of 1000"));
 }
 
+// ---- tasks that are cancelled alone ----
+
+TEST_F(FollowTest, SomeTasksOfAJobAreCancelled) {
+  const std::uint64_t job = Accepted(ArrayJob(10));
+  EXPECT_THAT(Cancel(Job(job), "ada", {{2, 3}, {9, 50}}), Succeeds());
+  EXPECT_EQ(Get(job).cancelled(), 4u);
+  const std::uint64_t running = Running(2);
+  EXPECT_THAT(Cancel(Job(running), "ada", {{1, 1}}), Succeeds());
+  const v1::CoordinatorMessage told =
+      worker_.ReadUntil([](const v1::CoordinatorMessage& m) { return m.cancels_size() > 0; });
+  ASSERT_EQ(told.cancels(0).tasks_size(), 1);
+  EXPECT_EQ(told.cancels(0).tasks(0).first(), 1u);
+}
+
+TEST_F(FollowTest, TasksToCancelThatAreNoRangesCancelNothing) {
+  const std::uint64_t job = Accepted(ArrayJob(10));
+  EXPECT_THAT(Cancel(Job(job), "", {{1, 0}}),
+              Fails(grpc::StatusCode::INVALID_ARGUMENT, "tasks: 0 tasks from 1 on"));
+  EXPECT_THAT(Cancel(Job(job), "", {{2, ~0ull}}),
+              Fails(grpc::StatusCode::INVALID_ARGUMENT, "are no range of tasks"));
+  EXPECT_THAT(
+      Cancel(Job(job), "", std::vector<TaskRange>(65'537, {1, 1})),
+      Fails(grpc::StatusCode::INVALID_ARGUMENT, "65537 ranges are over the limit of 65536"));
+  EXPECT_EQ(Get(job).cancelled(), 0u);
+}
+
 // ---- texts that are cut ----
 
 TEST_F(FollowTest, ALongNameOfTheCancellerIsCutBetweenCharacters) {

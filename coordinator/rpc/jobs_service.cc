@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/utf8.h"
+#include "common/wire/convert.h"
 #include "coordinator/rpc/extend_call.h"
 #include "coordinator/rpc/follow_call.h"
 #include "coordinator/rpc/selector.h"
@@ -19,6 +20,7 @@ namespace {
 constexpr std::size_t kPieceBytes = 256 << 10;
 constexpr std::uint32_t kDefaultList = 100;
 constexpr std::uint32_t kMaxList = 1000;
+constexpr int kMostRanges = 65'536;  // of tasks to cancel
 
 }  // namespace
 
@@ -34,7 +36,7 @@ void JobsService::Serve(const rpc::ServerQueue& server) {
   CancelCall::Serve(server, service_, &Service::RequestCancel, [this](auto call) { Cancel(call); });
   ForgetCall::Serve(server, service_, &Service::RequestForget, [this](auto call) { Forget(call); });
   FollowCall::Call::Serve(server, service_, &Service::RequestFollow,
-                          [this](auto call) { FollowCall::Start(loop_, std::move(call)); });
+                          [this](auto call) { FollowCall::Start(loop_, call); });
   FetchCall::Serve(server, service_, &Service::RequestFetchOutput,
                    [this](auto call) { Fetch(call, call->request().offset()); });
 }
@@ -79,6 +81,12 @@ void JobsService::List(const ListCall::Pointer& call) {
 void JobsService::Cancel(const CancelCall::Pointer& call) {
   const absl::StatusOr<const Job*> job = FindJob(loop_.core().state(), call->request().job());
   if (!job.ok()) return call->Finish(job.status());
+  if (call->request().tasks_size() > kMostRanges) {
+    return call->Finish(absl::InvalidArgumentError(absl::StrCat(
+        "tasks: ", call->request().tasks_size(), " ranges are over the limit of ", kMostRanges)));
+  }
+  absl::StatusOr<std::vector<TaskRange>> tasks = wire::FromWire(call->request().tasks(), "tasks");
+  if (!tasks.ok()) return call->Finish(tasks.status());
   const RequestId request = loop_.NewRequest([this, call, id = (*job)->id](const Answer& answer) {
     if (!answer.ok()) return call->Finish(answer.status());
     const Job* found = loop_.core().state().FindJob(id);
@@ -86,7 +94,8 @@ void JobsService::Cancel(const CancelCall::Pointer& call) {
     call->Finish(ToWire(loop_.core().state(), *found));
   });
   const std::string by = call->request().by().empty() ? "a client" : call->request().by();
-  loop_.Handle(JobCancelAsked{request, (*job)->id, std::string(CutUtf8(by, limits_.name_bytes))});
+  loop_.Handle(JobCancelAsked{request, (*job)->id, std::string(CutUtf8(by, limits_.name_bytes)),
+                              *std::move(tasks)});
 }
 
 void JobsService::Forget(const ForgetCall::Pointer& call) {

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "common/check.h"
+#include "common/ids.h"
 #include "common/rpc/token.h"
 #include "coordinator/coordinator.h"
 #include "haul/v1/cluster.grpc.pb.h"
@@ -97,7 +98,7 @@ class TestWorker {
       ReadUntil([](const v1::CoordinatorMessage& m) { return m.assignments_size() > 0; });
     }
     if (assignments_.empty()) return {};
-    const v1::Assignment next = assignments_.front();
+    v1::Assignment next = assignments_.front();
     assignments_.pop_front();
     return next;
   }
@@ -234,11 +235,17 @@ class ServerTest : public ::testing::Test {
     EXPECT_THAT(Get(Job(id), &status), Succeeds());
     return status;
   }
-  grpc::Status Cancel(const v1::JobSelector& job, const std::string& by = "") {
+  grpc::Status Cancel(const v1::JobSelector& job, const std::string& by = "",
+                      const std::vector<TaskRange>& tasks = {}) {
     Context context;
     v1::CancelJobRequest request;
     *request.mutable_job() = job;
     request.set_by(by);
+    for (const TaskRange& range : tasks) {
+      v1::TaskRange& wire = *request.add_tasks();
+      wire.set_first(range.first);
+      wire.set_count(range.count);
+    }
     v1::JobStatus status;
     return jobs_->Cancel(&context, request, &status);
   }

@@ -80,6 +80,11 @@ struct JobId {
   friend auto operator<=>(const JobId&, const JobId&) = default;
 };
 
+struct TaskRange {  // tasks [first, first + count) of a job
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+};
+
 // How a job is named: by its id, by its name (the newest of that name), or as the newest of all.
 class JobRef {
  public:
@@ -416,7 +421,12 @@ class Client {
   // Newest first, at most `limit` (0: 100; up to 1000), of ids less than `before` where it is set.
   Result<std::vector<JobStatus>> ListJobs(std::uint32_t limit = 0, bool active_only = false,
                                           std::optional<JobId> before = std::nullopt);
+  // What has not started never will, what runs is asked to stop.
   Result<JobStatus> Cancel(const JobRef& job);
+  // Likewise these tasks alone, as far as the job has them; at least one range, at most 65,536.
+  // What a worker has of them is cancelled once its outcome says so: after a restart of the
+  // coordinator that is to be asked for again.
+  Result<JobStatus> CancelTasks(const JobRef& job, const std::vector<TaskRange>& tasks);
   // Removes an ended job and its results; kFailed while it goes on.
   Result<JobId> Forget(const JobRef& job);
 

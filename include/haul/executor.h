@@ -100,6 +100,7 @@ namespace internal {
 struct Board {
   std::mutex mutex;
   std::condition_variable ended;
+  std::function<void(std::uint64_t task)> cancel;  // none once the job is gone
 };
 
 class Task {
@@ -114,11 +115,13 @@ class Task {
     TaskInfo info;
   };
 
-  explicit Task(std::shared_ptr<Board> board) : board_(std::move(board)) {}
+  Task(std::shared_ptr<Board> board, std::uint64_t index)
+      : board_(std::move(board)), index_(index) {}
 
   bool done() const;
   void Wait() const;
   bool WaitUntil(std::chrono::steady_clock::time_point deadline) const;
+  void Cancel();
   // Once it is done; throws what became of it where that is not a result.
   const Ending& Succeeded() const;
   const Ending& ending() const { return ending_; }  // once it is done
@@ -129,6 +132,7 @@ class Task {
 
  private:
   const std::shared_ptr<Board> board_;
+  const std::uint64_t index_;
   bool done_ = false;
   Ending ending_;
   std::vector<std::function<void()>> when_done_;
@@ -187,6 +191,10 @@ class Future {
     task_->Wait();
     return !task_->ending().broken.ok() || task_->ending().state != client::TaskState::kSucceeded;
   }
+  // Asks that it end: what has not started never will, and what runs is asked to stop (its
+  // stop_token), and after some seconds made to. Returns at once. Then Get throws CancelledError,
+  // or gives what came of it all the same.
+  void Cancel() const { task_->Cancel(); }
   // Runs `fn(future)` when it is done, on a thread of the executor; at once where it is done. `fn`
   // must neither wait for the executor nor throw.
   template <typename Fn>

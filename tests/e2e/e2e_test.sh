@@ -250,6 +250,9 @@ drain_and_cancel() {
   local job
   job=$("$haul" submit --array 0-99 -- sh -c "echo \$\$ >>$HAUL_DATA_DIR/pids; sleep 100")
   await lines_in "$HAUL_DATA_DIR/pids" 1
+  expect_status 2 "failed tasks have ended" "$haul" job cancel "$job" --task failed
+  expect_status 0 "" "$haul" job cancel "$job" --task 90-99,50-58:4
+  expect_eq "only these tasks end" "$("$haul" job show "$job" --output json | grep -o '"cancelled":[0-9]*')" '"cancelled":13'
   expect_status 0 "" "$haul" job cancel "$job"
   expect_status 1 "" "$haul" job wait "$job"
   await gone "$(head -n 1 "$HAUL_DATA_DIR/pids")"

@@ -174,9 +174,53 @@ TEST_F(ExecutorTest, WhatHasNotStartedWhenItIsTerminatedNeverWill) {
   EXPECT_EQ(cluster_->client().ListJobs()->front().cancelled, 20u);
 }
 
+TEST_F(ExecutorTest, OneCallIsCancelledAndTheOthersGoOn) {
+  Client& client = Start(2);
+  Executor executor(client);
+  std::vector<Future<void>> futures;
+  for (int i = 0; i < 4; ++i) futures.push_back(executor.Submit(examples::kSleep, 60'000));
+  Await("two run", [&] { return client.ListJobs()->front().assigned > 1; });
+  futures[3].Cancel();  // waits
+  EXPECT_THROW(futures[3].Get(), CancelledError);
+  futures[0].Cancel();  // runs, and listens
+  EXPECT_THROW(futures[0].Get(), CancelledError);
+  EXPECT_FALSE(futures[1].done());
+  executor.Close();
+  futures[1].Cancel();
+  futures[2].Cancel();
+  executor.Join();
+  EXPECT_THROW(futures[2].Get(), CancelledError);
+  EXPECT_EQ(client.ListJobs()->front().cancelled, 4u);
+  futures[2].Cancel();  // of one that ended nothing comes
+}
+
+TEST_F(ExecutorTest, ACancelledCallThatDoesNotListenLosesItsProcess) {
+  Executor executor(Start(2), {.isolation = Isolation::kProcess});
+  Future<void> deaf = executor.Submit(examples::kCrash, "spin");
+  Future<void> beside = executor.Submit(examples::kSleep, 1000);
+  Await("they run", [&] { return cluster_->client().ListJobs()->front().assigned > 0; });
+  deaf.Cancel();
+  EXPECT_THROW(deaf.Get(), CancelledError);
+  beside.Get();
+}
+
+TEST_F(ExecutorTest, WhatIsCancelledIsCancelledAgainAfterARestart) {
+  Client& client = Start(1);
+  Executor executor(client);
+  Future<void> runs = executor.Submit(examples::kSleep, 60'000);
+  Future<void> waits = executor.Submit(examples::kSleep, 60'000);
+  Await("one runs", [&] { return client.ListJobs()->front().assigned > 0; });
+  cluster_->EndCoordinator();
+  waits.Cancel();
+  cluster_->StartCoordinator();
+  EXPECT_THROW(waits.Get(), CancelledError);
+  EXPECT_FALSE(runs.done());
+  executor.Terminate();
+}
+
 // A coroutine that runs by itself.
 struct Detached {
-  struct promise_type {
+  struct promise_type {  // NOLINT(readability-identifier-naming): the language's name
     Detached get_return_object() { return {}; }
     std::suspend_never initial_suspend() { return {}; }
     std::suspend_never final_suspend() noexcept { return {}; }

@@ -105,7 +105,10 @@ class World {
         return Listen(*step.mutable_worker());
       case CoordinatorInput::Step::kCancel:
         return WithJob(step.cancel().job(), [&](JobId job) {
-          Step(coordinator::JobCancelAsked{Request(), job, step.cancel().by()});
+          absl::StatusOr<std::vector<TaskRange>> tasks =
+              wire::FromWire(step.cancel().tasks(), "tasks");
+          if (!tasks.ok()) return;
+          Step(coordinator::JobCancelAsked{Request(), job, step.cancel().by(), *std::move(tasks)});
         });
       case CoordinatorInput::Step::kForget:
         return WithJob(step.forget().job(), [&](JobId job) {

@@ -163,7 +163,13 @@ void Tell(executor::Pool& pool, const v1::ToExecutor& message) {
   }
   for (const v1::StopTasks& stop : message.stops()) {
     const AssignmentId assignment(stop.assignment_id());
-    stop.one() ? pool.StopOne(assignment, stop.task()) : pool.StopTasks(assignment);
+    if (stop.count() > 0) {
+      pool.StopSome(
+          assignment, {stop.first(), stop.count()},
+          stop.timed_out() ? executor::StopReason::kTimedOut : executor::StopReason::kCancelled);
+    } else {
+      pool.StopTasks(assignment);
+    }
   }
 }
 

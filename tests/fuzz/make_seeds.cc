@@ -375,8 +375,8 @@ void AddExecutor(Corpus& corpus) {
   fail.mutable_array();
   input.mutable_told(1)->add_stops()->set_assignment_id(3);
   input.add_told()->add_stops()->set_assignment_id(2);
-  input.mutable_told(2)->mutable_stops(0)->set_one(true);
-  input.mutable_told(2)->mutable_stops(0)->set_task(150);
+  input.mutable_told(2)->mutable_stops(0)->set_first(150);
+  input.mutable_told(2)->mutable_stops(0)->set_count(1);
   corpus.Add("executor", "runs", input);
 
   input.Clear();

@@ -68,7 +68,10 @@ class World {
       Step(worker::RevokeReceived{AssignmentId(revoke.assignment_id()), revoke.count()});
     }
     for (const v1::Cancel& cancel : message.cancels()) {
-      Step(worker::CancelReceived{AssignmentId(cancel.assignment_id()), cancel.by()});
+      absl::StatusOr<std::vector<TaskRange>> tasks = wire::FromWire(cancel.tasks(), "tasks");
+      if (!tasks.ok()) continue;
+      Step(worker::CancelReceived{AssignmentId(cancel.assignment_id()), cancel.by(),
+                                  *std::move(tasks)});
     }
     if (message.durable_through() > 0) Step(worker::BatchesDurable{message.durable_through()});
     if (message.drain()) Step(worker::DrainRequested{});
@@ -179,6 +182,7 @@ class World {
   void Do(const worker::EndExecutor&) {}
   void Do(const worker::ReclaimRun&) {}
   void Do(const worker::StopRun&) {}
+  void Do(const worker::StopTasks&) {}
   void Do(const worker::SayDraining&) {}
   void Do(const worker::Leave&) {}
 

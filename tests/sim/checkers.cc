@@ -156,7 +156,20 @@ void Checkers::OnReleased(JobId id, TaskRange tasks, AssignmentId assignment) {
     if (assignment <= history.last_released) {
       Violate(absl::StrCat(NameOf(id, task), ": fencing tokens fall"));
     }
+    if (history.unwanted_after.has_value() && assignment > *history.unwanted_after) {
+      Violate(absl::StrCat(NameOf(id, task), " is sent after it was cancelled"));
+    }
     history.last_released = assignment;
+  }
+}
+
+void Checkers::OnTasksCancelAsked(JobId id, TaskRange tasks, std::optional<AssignmentId> newest) {
+  JobHistory* job = Find(id);
+  if (job == nullptr) return;
+  const TaskIndex end = std::min<TaskIndex>(tasks.end(), job->tasks.size());
+  for (TaskIndex task = tasks.first; task < end; ++task) {
+    job->tasks[task].cancel_asked = true;
+    job->tasks[task].unwanted_after = newest;
   }
 }
 
@@ -165,6 +178,7 @@ void Checkers::OnDropped(ProcessId id, AssignmentId assignment) {
     const JobHistory* job = Find(job_id);
     if (job == nullptr || job->cancel_asked || decided_.contains({job_id, task})) continue;
     const TaskHistory& history = job->tasks.at(task);
+    if (history.cancel_asked) continue;
     if (history.has_outcome || history.last_released != assignment) continue;
     for (const Start& start : history.starts) {
       if (start.process != id || start.assignment != assignment || !start.running) continue;
@@ -283,6 +297,7 @@ void Checkers::OnOutcomeFrom(const coordinator::OutcomeRecorded& record,
 void Checkers::CheckFailure(const coordinator::OutcomeRecorded& record, TaskIndex task,
                             const JobHistory& job) {
   if (record.status != TaskStatus::kFailed || job.cancel_asked) return;
+  if (job.tasks.at(task).cancel_asked) return;
   const std::vector<Start>& starts = job.tasks.at(task).starts;
   const auto failures =
       std::count_if(starts.begin(), starts.end(), [](const Start& start) { return start.failed; });
@@ -303,6 +318,9 @@ void Checkers::OnForgotten(JobId job) {
 
 void Checkers::OnCoordinatorKilled() {
   decided_.clear();
+  for (auto& [id, job] : jobs_) {
+    for (TaskHistory& task : job.tasks) task.unwanted_after.reset();
+  }
   std::erase_if(jobs_, [](const auto& entry) { return entry.second.spec.is_volatile; });
   std::erase_if(answered_, [](const auto& entry) { return entry.second; });
 }
@@ -330,8 +348,12 @@ void Checkers::OnFinished(const coordinator::State& state) {
       Violate(absl::StrCat("job ", id.value(), " is not on the disk"));
       continue;
     }
-    if (job.facts.counts.cancelled > 0 && !history->cancel_asked) {
-      Violate(absl::StrCat("job ", id.value(), " has cancelled tasks and nobody cancelled it"));
+    const auto asked = static_cast<std::uint64_t>(
+        std::count_if(history->tasks.begin(), history->tasks.end(),
+                      [](const TaskHistory& task) { return task.cancel_asked; }));
+    if (!history->cancel_asked && job.facts.counts.cancelled > asked) {
+      Violate(absl::StrCat("job ", id.value(), " has ", job.facts.counts.cancelled,
+                           " cancelled tasks, and ", asked, " were cancelled"));
     }
     for (TaskIndex task = 0; task < history->tasks.size(); ++task) {
       if (!history->tasks[task].has_outcome) Violate(NameOf(id, task) + " has no outcome");

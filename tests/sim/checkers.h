@@ -33,6 +33,9 @@ struct TaskHistory {
   std::vector<Start> starts;
   AssignmentId last_released;  // the newest assignment of it that left the coordinator
   bool has_outcome = false;    // on the disk; of a volatile job: recorded
+  bool cancel_asked = false;   // of it alone
+  // While this coordinator lives no later assignment of it leaves: it was cancelled.
+  std::optional<AssignmentId> unwanted_after;
 };
 struct JobHistory {
   coordinator::JobSpec spec;
@@ -96,6 +99,9 @@ class Checkers {
   void OnCancelAsked(JobId job) {
     if (JobHistory* history = Find(job)) history->cancel_asked = true;
   }
+  // Likewise only these tasks; the coordinator, if it lives, has given no assignment after
+  // `newest`.
+  void OnTasksCancelAsked(JobId job, TaskRange tasks, std::optional<AssignmentId> newest);
   void OnForgotten(JobId job);
   void OnCoordinatorKilled();
   void OnRecovered(const coordinator::State& state);

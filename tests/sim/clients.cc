@@ -63,6 +63,9 @@ void Clients::Add(std::int64_t within_us) {
   Submission submission{.traits = NewTraits(number), .job = {}};
   submission.cancel = timeline_.Chance(15);
   submission.forget = timeline_.Chance(15);
+  if (timeline_.Chance(15)) {
+    submission.unwanted = {timeline_.Below(20), 1 + timeline_.Below(20)};
+  }
   submissions_.push_back(std::move(submission));
   timeline_.After(timeline_.Between(0, within_us), [this, number] { TrySubmit(number); });
 }
@@ -91,7 +94,17 @@ void Clients::Ask(std::size_t number, Asked::What what) {
       return AskExtend(request, submission);
     case Asked::What::kCancel:
       checkers_.OnCancelAsked(submission.job);
-      return wiring_.ask(coordinator::JobCancelAsked{request, submission.job, "client"});
+      return wiring_.ask(coordinator::JobCancelAsked{request, submission.job, "client", {}});
+    case Asked::What::kCancelTasks: {
+      wiring_.ask(
+          coordinator::JobCancelAsked{request, submission.job, "client", {submission.unwanted}});
+      const coordinator::State* state = wiring_.state();
+      std::optional<AssignmentId> newest;
+      if (state != nullptr && !state->assignments().empty()) {
+        newest = state->assignments().rbegin()->first;
+      }
+      return checkers_.OnTasksCancelAsked(submission.job, submission.unwanted, newest);
+    }
     case Asked::What::kForget:
       return wiring_.ask(coordinator::JobForgetAsked{request, submission.job});
   }
@@ -146,6 +159,9 @@ void Clients::TryFollowUps(std::size_t number) {
     Ask(number, Asked::What::kCancel);
   } else if (state != nullptr && submission.traits.spec.is_open && !submission.all_offered) {
     Ask(number, Asked::What::kExtend);
+  } else if (job != nullptr && !job->is_ended() && submission.unwanted.count > 0 &&
+             timeline_.Chance(50)) {
+    Ask(number, Asked::What::kCancelTasks);
   } else if (job != nullptr && job->is_ended() && submission.forget && !submission.forgotten) {
     Ask(number, Asked::What::kForget);
   } else if (submission.forgotten || (job != nullptr && job->is_ended() && !submission.forget)) {
@@ -178,6 +194,8 @@ void Clients::OnAnswer(const coordinator::Effect& effect) {
       return OnExtendAnswered(submission, effect);
     case Asked::What::kCancel:
       submission.cancelled = true;
+      return;
+    case Asked::What::kCancelTasks:
       return;
     case Asked::What::kForget:
       submission.forgotten = std::holds_alternative<coordinator::AnswerJob>(effect.what);

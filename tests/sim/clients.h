@@ -46,12 +46,13 @@ class Clients {
     std::uint64_t offered_tasks = 0;   // of these what is under way begins behind the accepted ones
     bool all_offered = false;          // nothing more is to be said of it
     bool cancel = false;
+    TaskRange unwanted;  // some of its tasks are cancelled, now and then
     bool forget = false;
     bool cancelled = false;
     bool forgotten = false;
   };
   struct Asked {
-    enum class What : std::uint8_t { kSubmit, kExtend, kCancel, kForget } what;
+    enum class What : std::uint8_t { kSubmit, kExtend, kCancel, kCancelTasks, kForget } what;
     std::size_t submission;
   };
 

@@ -185,20 +185,28 @@ void Machine::Do(const worker::ReclaimRun& effect) {
 }
 
 void Machine::Do(const worker::StopRun& effect) {
-  Executor* executor = Find(effect.executor);
+  Stop(effect.executor, effect.assignment, {0, ~std::uint64_t{0}});
+}
+
+void Machine::Do(const worker::StopTasks& effect) {
+  Stop(effect.executor, effect.assignment, effect.tasks);
+}
+
+void Machine::Stop(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
+  Executor* executor = Find(id);
   if (executor == nullptr) return;
-  const IntervalSet waiting = std::exchange(executor->waiting[effect.assignment], {});
-  for (const TaskRange& tasks : waiting.ranges()) {
-    AddReport(effect.executor, *executor,
-              {worker::TasksReclaimed{effect.executor, effect.assignment, tasks}, {}});
+  IntervalSet& waiting = executor->waiting[assignment];
+  const IntervalSet taken = waiting.Intersection(tasks);
+  waiting.Remove(taken);
+  for (const TaskRange& range : taken.ranges()) {
+    AddReport(id, *executor, {worker::TasksReclaimed{id, assignment, range}, {}});
   }
   for (auto& [key, task] : executor->running) {
-    if (key.first != effect.assignment || timeline_.Chance(30)) continue;  // some do not listen
+    if (key.first != assignment || key.second < tasks.first || key.second >= tasks.end()) continue;
+    if (timeline_.Chance(30)) continue;  // some do not listen
     task.stop_asked = true;
     timeline_.After(timeline_.Between(0, 100'000),
-                    [this, id = effect.executor, key = key, start = task.start] {
-                      FunctionEnds(id, key, start);
-                    });
+                    [this, id, key = key, start = task.start] { FunctionEnds(id, key, start); });
   }
 }
 

@@ -44,6 +44,7 @@ class Machine {
   void Do(const worker::StartRun& effect, JobId job);
   void Do(const worker::ReclaimRun& effect);
   void Do(const worker::StopRun& effect);
+  void Do(const worker::StopTasks& effect);
 
   // A fault: one of the executors is killed from outside.
   void KillAnExecutor();
@@ -87,6 +88,7 @@ class Machine {
   Executor* Find(worker::ExecutorId id);
   void Fill(worker::ExecutorId id, Executor& executor);
   void CheckIsolation(const Executor& executor, const TaskKey& started, const JobTraits& traits);
+  void Stop(worker::ExecutorId id, AssignmentId assignment, TaskRange tasks);
   void FunctionEnds(worker::ExecutorId id, const TaskKey& key, std::uint64_t start);
   void FunctionTimesOut(worker::ExecutorId id, const TaskKey& key, std::uint64_t start);
   void Conclude(worker::ExecutorId id, Executor& executor, const TaskKey& key, TaskStatus status,

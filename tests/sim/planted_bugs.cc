@@ -37,6 +37,7 @@ constexpr Named kBugs[] = {
     HAUL_NAMED(kDrainingWorkerFed),
     HAUL_NAMED(kMaxRunningIgnored),
     HAUL_NAMED(kCancelledTasksForgotten),
+    HAUL_NAMED(kUnwantedTasksRunAgain),
     HAUL_NAMED(kRepeatedExtendAdds),
     HAUL_NAMED(kExtendAnsweredBeforeCommit),
     HAUL_NAMED(kStartNotAwaited),
@@ -69,7 +70,7 @@ std::string_view NameOf(PlantedBug bug) {
 // A line of what a process that was told so wrote to this pipe.
 std::string ReadAll(int fd) {
   std::string text;
-  std::array<char, 4096> buffer;
+  std::array<char, 4096> buffer{};
   ssize_t count = 0;
   while ((count = ::read(fd, buffer.data(), buffer.size())) > 0) {
     text.append(buffer.data(), static_cast<std::size_t>(count));

@@ -245,7 +245,7 @@ void SimWorker::Receive(const CoordinatorMessage& message) {
       Step(worker::RevokeReceived{revoke.id, revoke.count});
     }
     for (const coordinator::SendCancel& cancel : message.cancels) {
-      Step(worker::CancelReceived{cancel.id, cancel.by});
+      Step(worker::CancelReceived{cancel.id, cancel.by, cancel.tasks});
     }
     if (message.durable_through > 0) Step(worker::BatchesDurable{message.durable_through});
     if (message.drain.has_value()) {

@@ -70,6 +70,32 @@ void Core::StopRunsOf(AssignmentId id, bool abandon) {
   }
 }
 
+// What runs of `tasks` is asked to stop, and what an executor has not started of them comes back.
+void Core::StopSome(AssignmentId id, const IntervalSet& tasks, const std::string& by) {
+  for (auto it = state_.commands.lower_bound({id, 0});
+       it != state_.commands.end() && it->first.first == id; ++it) {
+    if (tasks.Contains(it->first.second)) Emit(StopCommand{id, it->first.second, by});
+  }
+  for (auto& [executor_id, executor] : state_.executors) {
+    const auto found = executor.runs.find(id);
+    if (found == executor.runs.end() || found->second.stopping || state_.stopping) continue;
+    Run& run = found->second;
+    IntervalSet here = run.unfinished.Intersection(tasks);
+    if (here.empty()) continue;
+    switch (executor.phase) {
+      case ExecutorState::Phase::kStarting:
+        End(executor_id, executor);
+        break;
+      case ExecutorState::Phase::kReady:
+        for (const TaskRange& range : here.ranges()) Emit(StopTasks{executor_id, id, range});
+        run.stopping_tasks.push_back({std::move(here), now_.monotonic_us + options_.stop_grace_us});
+        break;
+      case ExecutorState::Phase::kEnding:
+        break;
+    }
+  }
+}
+
 void Core::Drop(AssignmentId id) {
   const auto it = state_.assignments.find(id);
   if (it == state_.assignments.end()) return;
@@ -80,6 +106,7 @@ void Core::Drop(AssignmentId id) {
   it->second.uploading = {};
   it->second.pending = {};
   it->second.revoked = {};
+  it->second.unwanted = {};
   it->second.held = {};
   ForgetIfAnswered(id);
 }
@@ -91,7 +118,12 @@ void Core::Settle(AssignmentId id) {
   if (assignment.cancelled) {
     RecordAll(id, std::exchange(assignment.pending, {}), TaskStatus::kCancelled, Cause::kCancelled,
               assignment.cancelled_by);
-  } else if (state_.draining && !assignment.pending.empty()) {
+  } else if (const IntervalSet unwanted = assignment.pending.Intersection(assignment.unwanted);
+             !unwanted.empty()) {
+    assignment.pending.Remove(unwanted);
+    RecordAll(id, unwanted, TaskStatus::kCancelled, Cause::kCancelled, assignment.cancelled_by);
+  }
+  if (state_.draining && !assignment.pending.empty()) {
     const IntervalSet rest = std::exchange(assignment.pending, {});
     HandBack(id, assignment, rest, HandBackReason::kLeaving, "");
   }
@@ -138,6 +170,7 @@ bool Core::ReclaimForRevoke(AssignmentId id, std::uint64_t count) {
 void Core::HandBack(AssignmentId id, HeldAssignment& assignment, const IntervalSet& tasks,
                     HandBackReason reason, const std::string& message) {
   assignment.held.Remove(tasks);
+  assignment.unwanted.Remove(tasks);
   if (Planted(PlantedBug::kHandBackSwallowed) && !tasks.empty()) return;
   Emit(SendHandedBack{id, assignment.job, tasks.ranges(), reason, message});
 }
@@ -146,7 +179,7 @@ void Core::Keep(AssignmentId id, TaskRange tasks, TaskStatus status, std::size_t
   const HeldAssignment& assignment = state_.assignments.at(id);
   KeepOutcome keep{.assignment = id, .by = {}};
   // What succeeded in spite of the cancellation did succeed.
-  if (assignment.cancelled && status != TaskStatus::kSucceeded) {
+  if (assignment.is_cancelled(tasks) && status != TaskStatus::kSucceeded) {
     keep.cancelled = true;
     keep.by = assignment.cancelled_by;
   }
@@ -166,6 +199,7 @@ IntervalSet Core::MayHaveStarted(const HeldAssignment& assignment, const Interva
   IntervalSet started = tasks;
   started.Remove(assignment.pending);
   started.Remove(assignment.revoked);
+  started.Remove(assignment.unwanted);
   return started;
 }
 

@@ -78,7 +78,7 @@ TEST_F(AtMostOnceTest, AnExecutorThatDiesTakesWhatItWasGivenWithIt) {
 TEST_F(AtMostOnceTest, CancelledOnesAreCancelledAndNotLost) {
   Receive(WorkKind::kFunction, {0, 2});
   worker_.Take<StartRun>();
-  worker_.Send(CancelReceived{kHeldOnce, "me"});
+  worker_.Send(CancelReceived{kHeldOnce, "me", {}});
   worker_.Take<StopRun>();
   worker_.Send(ExecutorDied{.executor = kOnlyExecutor, .suspects = {}, .message = {}});
   const RecordOutcome outcome = worker_.Take<RecordOutcome>();

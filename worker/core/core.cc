@@ -15,6 +15,13 @@ bool Waits(const ExecutorState& executor) {
   return executor.alone && executor.phase == ExecutorState::Phase::kReady && executor.runs.empty();
 }
 
+// When whatever of it was asked to stop must have.
+std::optional<std::int64_t> StopDeadlineOf(const Run& run) {
+  if (run.stopping) return run.stop_deadline_us;
+  if (!run.stopping_tasks.empty()) return run.stopping_tasks.front().deadline_us;
+  return std::nullopt;
+}
+
 }  // namespace
 
 Core::Core(const CoreOptions& options)
@@ -44,7 +51,9 @@ std::optional<std::int64_t> Core::NextDeadlineUs() const {
     if (Waits(executor)) at(executor.idle_since_us + options_.process_idle_us);
     for (const auto& [assignment, run] : executor.runs) {
       if (run.may_give_back && !run.reclaiming) anything_to_reclaim = true;
-      if (run.stopping && executor.phase == ExecutorState::Phase::kReady) at(run.stop_deadline_us);
+      if (executor.phase == ExecutorState::Phase::kReady) {
+        if (const auto deadline_us = StopDeadlineOf(run)) at(*deadline_us);
+      }
     }
   }
   for (const ExecutorSlot& slot : state_.slots) {
@@ -149,10 +158,18 @@ void Core::On(const CancelReceived& event) {
   Heard();
   const auto it = state_.assignments.find(event.assignment);
   if (it == state_.assignments.end() || it->second.cancelled) return;
-  it->second.cancelled = true;
   it->second.cancelled_by = event.by;
-  StopCommandsOf(event.assignment, false, event.by);
-  StopRunsOf(event.assignment, false);
+  if (event.tasks.empty()) {
+    it->second.cancelled = true;
+    StopCommandsOf(event.assignment, false, event.by);
+    StopRunsOf(event.assignment, false);
+  } else {
+    IntervalSet fresh;
+    for (const TaskRange& range : event.tasks) fresh.Add(it->second.held.Intersection(range));
+    fresh.Remove(it->second.unwanted);
+    it->second.unwanted.Add(fresh);
+    StopSome(event.assignment, fresh, event.by);
+  }
   Settle(event.assignment);
 }
 
@@ -161,7 +178,10 @@ void Core::On(const BatchesDurable& event) {
   for (const OwedOutcomes::Batch& batch : state_.owed.DurableThrough(event.through)) {
     const auto it = state_.assignments.find(batch.assignment);
     HAUL_CHECK(it != state_.assignments.end());
-    for (const TaskRange& tasks : batch.tasks) it->second.held.Remove(tasks);
+    for (const TaskRange& tasks : batch.tasks) {
+      it->second.held.Remove(tasks);
+      it->second.unwanted.Remove(tasks);
+    }
     ForgetIfAnswered(batch.assignment);
   }
   Emit(ForgetBatches{event.through});
@@ -252,7 +272,7 @@ void Core::On(const DirectoryMissing& event) {
   if (!CommandEnded(event.assignment, event.task)) return;
   HeldAssignment& assignment = state_.assignments.at(event.assignment);
   assignment.pending.Add({event.task, 1});
-  if (!assignment.cancelled) {
+  if (!assignment.is_cancelled({event.task, 1})) {
     const IntervalSet rest = std::exchange(assignment.pending, {});
     HandBack(event.assignment, assignment, rest, HandBackReason::kDirectoryMissing, event.message);
   }
@@ -269,7 +289,7 @@ void Core::On(const TasksReclaimed& event) {
   if (event.tasks.count == 0) run.may_give_back = false;
   if (event.tasks.count > 0) {
     if (!run.unfinished.ContainsAll(event.tasks)) return End(event.executor, executor->second);
-    run.unfinished.Remove(event.tasks);
+    RemoveUnfinished(run, event.tasks);
     SetReserved(executor->second, run, std::min(run.reserved, run.unfinished.size()));
     if (!run.abandoned) state_.assignments.at(event.assignment).pending.Add(event.tasks);
   }
@@ -329,7 +349,8 @@ void Core::On(const TimePassed&) {
   for (auto& [id, executor] : state_.executors) {
     const bool overdue =
         std::any_of(executor.runs.begin(), executor.runs.end(), [this](const auto& entry) {
-          return entry.second.stopping && entry.second.stop_deadline_us <= now_.monotonic_us;
+          const std::optional<std::int64_t> deadline_us = StopDeadlineOf(entry.second);
+          return deadline_us.has_value() && *deadline_us <= now_.monotonic_us;
         });
     const bool idle =
         Waits(executor) && executor.idle_since_us + options_.process_idle_us <= now_.monotonic_us;

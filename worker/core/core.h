@@ -96,6 +96,7 @@ class Core {
   void StopCommandsOf(AssignmentId id, bool abandon, const std::string& by);
   void KillAllCommands();
   void StopRunsOf(AssignmentId id, bool abandon);
+  void StopSome(AssignmentId id, const IntervalSet& tasks, const std::string& by);
   // What becomes of pending tasks that will not run here, and whether the rest may start.
   void Settle(AssignmentId id);
   void AnswerRevokes(AssignmentId id, HeldAssignment& assignment);
@@ -118,6 +119,7 @@ class Core {
   void StopRunOf(ExecutorId id, AssignmentId assignment, Run& run);
   bool CommandEnded(AssignmentId assignment, TaskIndex task);
   bool FunctionsEnded(ExecutorId executor, AssignmentId assignment, TaskRange tasks);
+  static void RemoveUnfinished(Run& run, TaskRange tasks);
   void ReportSuspect(const ExecutorDied& event, const Suspect& suspect, Run& run);
   std::vector<Suspect> Unreported(const ExecutorState& executor) const;
   std::vector<AssignmentId> TakeBackRuns(ExecutorState& executor);

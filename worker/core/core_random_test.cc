@@ -142,7 +142,9 @@ class World {
         return;
       case 2:
         if (const auto id = AnyAssignment(); id && connected_ && Chance(30)) {
-          to_worker_.push_back(CancelReceived{*id, "somebody"});
+          CancelReceived cancel{*id, "somebody", {}};
+          if (Chance(70)) cancel.tasks = {{Below(40), 1 + Below(10)}, {Below(40), 1}};
+          to_worker_.push_back(std::move(cancel));
         }
         return;
       case 3:
@@ -354,6 +356,15 @@ class World {
   void Do(const StopRun& e, const Event&) {
     FakeExecutor& executor = executors_.at(e.executor);
     for (const TaskRange& tasks : std::exchange(executor.waiting[e.assignment], {}).ranges()) {
+      executor.reports.push_back(TasksReclaimed{e.executor, e.assignment, tasks});
+    }
+  }
+  void Do(const StopTasks& e, const Event&) {
+    FakeExecutor& executor = executors_.at(e.executor);
+    IntervalSet& waiting = executor.waiting[e.assignment];
+    const IntervalSet taken = waiting.Intersection(e.tasks);
+    waiting.Remove(taken);
+    for (const TaskRange& tasks : taken.ranges()) {
       executor.reports.push_back(TasksReclaimed{e.executor, e.assignment, tasks});
     }
   }

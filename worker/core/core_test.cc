@@ -281,7 +281,7 @@ TEST_F(CoreTest, CancelReportsWhatHasNotStartedAndStopsWhatRuns) {
   worker().Send(Commands(kFirst, kJob, {0, 9}, 2));
   ExpectStart(kFirst, 0);
   ExpectStart(kFirst, 1);
-  worker().Send(CancelReceived{kFirst, "ada"});
+  worker().Send(CancelReceived{kFirst, "ada", {}});
   EXPECT_EQ(worker().Take<StopCommand>().task, 0u);
   EXPECT_EQ(worker().Take<StopCommand>().task, 1u);
   const Outcome rest = worker().Take<RecordOutcome>().outcome;
@@ -292,6 +292,61 @@ TEST_F(CoreTest, CancelReportsWhatHasNotStartedAndStopsWhatRuns) {
   EXPECT_TRUE(worker().Take<KeepOutcome>().cancelled);
   worker().Send(CommandDone(kFirst, 1));
   EXPECT_FALSE(worker().Take<KeepOutcome>().cancelled);
+}
+
+TEST_F(CoreTest, CancelledTasksEndAndTheRestOfTheirAssignmentGoesOn) {
+  WelcomeForCommands();
+  worker().Send(Commands(kFirst, kJob, {0, 9}, 2));
+  ExpectStart(kFirst, 0);
+  ExpectStart(kFirst, 1);
+  worker().Send(CancelReceived{kFirst, "ada", {{1, 2}, {5, 100}}});
+  EXPECT_EQ(worker().Take<StopCommand>().task, 1u);
+  EXPECT_EQ(worker().Take<RecordOutcome>().outcome.tasks, (TaskRange{2, 1}));
+  const Outcome tail = worker().Take<RecordOutcome>().outcome;
+  EXPECT_EQ(tail.tasks, (TaskRange{5, 4}));
+  EXPECT_EQ(tail.status, TaskStatus::kCancelled);
+  EXPECT_EQ(tail.message, "ada");
+  worker().Send(CancelReceived{kFirst, "ada", {{1, 2}}});  // said twice
+  worker().Send(CommandDone(kFirst, 1, TaskStatus::kFailed));
+  EXPECT_TRUE(worker().Take<KeepOutcome>().cancelled);
+  ExpectStart(kFirst, 3);
+  worker().Send(CommandDone(kFirst, 0, TaskStatus::kFailed));
+  EXPECT_FALSE(worker().Take<KeepOutcome>().cancelled) << "it was wanted";
+  ExpectStart(kFirst, 4);
+}
+
+TEST_F(CoreTest, CancelledFunctionsComeBackFromTheirExecutorOrStop) {
+  WelcomeForFunctions();
+  worker().Send(Functions(kFirst, kJob, {0, 10}, 2));
+  ExpectRun({0, 10}, 2);
+  worker().Send(CancelReceived{kFirst, "ada", {{1, 3}}});
+  EXPECT_EQ(worker().Take<StopTasks>().tasks, (TaskRange{1, 3}));
+  worker().Send(TasksReclaimed{kExecutor, kFirst, {2, 2}});
+  EXPECT_EQ(worker().Take<RecordOutcome>().outcome.tasks, (TaskRange{2, 2}));
+  // The one that runs does not listen: its executor ends, and what ran beside it runs again.
+  worker().now.monotonic_us = worker().core.NextDeadlineUs().value();
+  worker().Send(TimePassed{});
+  EXPECT_EQ(worker().Take<EndExecutor>().executor, kExecutor);
+  worker().Send(ExecutorDied{
+      .executor = kExecutor, .suspects = {{kFirst, 0}, {kFirst, 1}}, .code = 9, .message = {}});
+  worker().Take<StartExecutor>();
+  EXPECT_EQ(worker().Take<RecordOutcome>().outcome.tasks, (TaskRange{1, 1}));
+  worker().Send(ExecutorReady{ExecutorId(2)});
+  EXPECT_EQ(worker().Take<StartRun>().tasks, (TaskRange{0, 1}));
+  EXPECT_EQ(worker().Take<StartRun>().tasks, (TaskRange{4, 6}));
+}
+
+TEST_F(CoreTest, CancelledFunctionsThatStopInTimeKillNobody) {
+  WelcomeForFunctions();
+  worker().Send(Functions(kFirst, kJob, {0, 2}, 2));
+  ExpectRun({0, 2}, 2);
+  worker().Send(CancelReceived{kFirst, "ada", {{1, 1}}});
+  worker().Take<StopTasks>();
+  worker().Send(RunDone(kFirst, {1, 1}));
+  EXPECT_FALSE(worker().Take<KeepOutcome>().cancelled) << "it succeeded in spite of it";
+  worker().now.monotonic_us += 60'000'000;
+  worker().Send(CoordinatorHeard{});
+  worker().Send(TimePassed{});
 }
 
 TEST_F(CoreTest, AMissingDirectoryHandsTheRestBack) {
@@ -554,7 +609,7 @@ TEST_F(CoreTest, FunctionsThatDoNotStopAreKilledAndTheOthersRunAgain) {
   ExpectRun({0, 5}, 1);
   worker().Send(Functions(kSecond, kOtherJob, {0, 1}, 1));
   ExpectRun({0, 1}, 1);
-  worker().Send(CancelReceived{kFirst, "ada"});
+  worker().Send(CancelReceived{kFirst, "ada", {}});
   EXPECT_EQ(worker().Take<StopRun>().assignment, kFirst);
   worker().Send(TasksReclaimed{kExecutor, kFirst, {1, 4}});
   EXPECT_EQ(worker().Take<RecordOutcome>().outcome.tasks, (TaskRange{1, 4}));

@@ -55,6 +55,12 @@ struct StopRun {
   ExecutorId executor;
   AssignmentId assignment;
 };
+// Likewise for some tasks of a run that goes on.
+struct StopTasks {
+  ExecutorId executor;
+  AssignmentId assignment;
+  TaskRange tasks;
+};
 
 // The outcome that the event was about is owed from now on, behind the earlier ones of its
 // assignment. Without this effect it is dropped.
@@ -113,8 +119,8 @@ struct SayDraining {};
 struct Leave {};
 
 using Effect = std::variant<StartCommand, StopCommand, KillCommands, StartExecutor, EndExecutor,
-                            StartRun, ReclaimRun, StopRun, KeepOutcome, UploadOutput, RecordOutcome,
-                            SealBatch, SendBatch, ForgetBatches, VoidBatch, SendHandedBack,
-                            ForgetAssignment, SayDraining, Leave>;
+                            StartRun, ReclaimRun, StopRun, StopTasks, KeepOutcome, UploadOutput,
+                            RecordOutcome, SealBatch, SendBatch, ForgetBatches, VoidBatch,
+                            SendHandedBack, ForgetAssignment, SayDraining, Leave>;
 
 }  // namespace haul::worker

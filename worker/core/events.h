@@ -53,6 +53,7 @@ struct RevokeReceived {
 struct CancelReceived {
   AssignmentId assignment;
   std::string by;
+  std::vector<TaskRange> tasks;  // empty: all, also those that come later
 };
 struct BatchesDurable {
   std::uint64_t through = 0;

@@ -77,6 +77,12 @@ void Core::EraseRunIfDone(ExecutorId id, AssignmentId assignment) {
   if (executor.retires) End(id, executor);
 }
 
+void Core::RemoveUnfinished(Run& run, TaskRange tasks) {
+  run.unfinished.Remove(tasks);
+  for (StoppingTasks& stopping : run.stopping_tasks) stopping.tasks.Remove(tasks);
+  std::erase_if(run.stopping_tasks, [](const auto& stopping) { return stopping.tasks.empty(); });
+}
+
 // Whether its outcome is waited for.
 bool Core::CommandEnded(AssignmentId assignment, TaskIndex task) {
   const auto it = state_.commands.find({assignment, task});
@@ -99,7 +105,7 @@ bool Core::FunctionsEnded(ExecutorId id, AssignmentId assignment, TaskRange task
     End(id, executor->second);
     return false;
   }
-  run.unfinished.Remove(tasks);
+  RemoveUnfinished(run, tasks);
   const std::uint64_t still = run.reserved - std::min(run.reserved, tasks.count);
   SetReserved(executor->second, run,
               std::min({run.reserved, run.unfinished.size(), std::max(run.width, still)}));
@@ -112,7 +118,7 @@ bool Core::FunctionsEnded(ExecutorId id, AssignmentId assignment, TaskRange task
 void Core::ReportSuspect(const ExecutorDied& event, const Suspect& suspect, Run& run) {
   if (run.abandoned || !run.unfinished.Contains(suspect.task)) return;
   const HeldAssignment& assignment = state_.assignments.at(suspect.assignment);
-  if (assignment.cancelled) return;  // it will be reported as cancelled
+  if (assignment.is_cancelled({suspect.task, 1})) return;  // it will be reported as cancelled
   const bool any_timed_out = std::any_of(event.suspects.begin(), event.suspects.end(),
                                          [](const Suspect& s) { return s.timed_out; });
   // A task whose time was up is known; what ran beside it runs again.

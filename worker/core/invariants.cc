@@ -81,6 +81,8 @@ void Core::CheckInvariants() const {
     const bool listed = state_.schedulable.contains({-std::int64_t{assignment.priority}, id});
     HAUL_CHECK(listed == WantsToStart(id, assignment));
     HAUL_CHECK(!assignment.cancelled || assignment.pending.empty());
+    HAUL_CHECK(assignment.pending.Intersection(assignment.unwanted).empty());
+    HAUL_CHECK(assignment.held.Intersection(assignment.unwanted) == assignment.unwanted);
     HAUL_CHECK(assignment.revokes.empty() || assignment.pending.empty());
   }
   HAUL_CHECK(state_.schedulable.size() <= state_.assignments.size());

@@ -157,7 +157,7 @@ TEST_F(OwnProcessTest, ACancelledTaskThatDoesNotStopLosesItsProcessAlone) {
   ExpectNewExecutor();
   Ready(kA, 0);
   Ready(kB, 1);
-  worker_.Send(CancelReceived{kHeldApart, "ada"});
+  worker_.Send(CancelReceived{kHeldApart, "ada", {}});
   worker_.Take<StopRun>();
   worker_.Take<StopRun>();
   Ends(1, kB);  // it listened

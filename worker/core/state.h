@@ -33,9 +33,12 @@ struct HeldAssignment {
   absl::btree_map<TaskIndex, std::uint32_t> charged;
 
   bool cancelled = false;
+  IntervalSet unwanted;  // cancelled alone, and not answered for
   std::string cancelled_by;
   std::deque<std::uint64_t> revokes;  // how many tasks each unanswered revoke still asks for
   IntervalSet revoked;                // taken for the first of them
+
+  bool is_cancelled(TaskRange tasks) const { return cancelled || unwanted.ContainsAll(tasks); }
 };
 
 // A job has an entry while an assignment or something running refers to it.
@@ -51,6 +54,12 @@ struct RunningCommand {
   bool abandoned = false;  // nobody waits for its outcome
 };
 
+// Tasks of a run that were asked to stop, while the rest goes on.
+struct StoppingTasks {
+  IntervalSet tasks;
+  std::int64_t deadline_us = 0;  // then their executor is ended
+};
+
 // Tasks of one assignment within one executor.
 struct Run {
   JobId job;
@@ -63,7 +72,8 @@ struct Run {
   bool may_give_back = true;  // as far as is known, some have not started
   bool abandoned = false;
   bool stopping = false;
-  std::int64_t stop_deadline_us = 0;  // of a stopping one; then its executor is ended
+  std::int64_t stop_deadline_us = 0;         // of a stopping one; then its executor is ended
+  std::deque<StoppingTasks> stopping_tasks;  // the earliest first
 };
 
 struct ExecutorState {

@@ -182,6 +182,14 @@ void ExecutorProcess::StopTasks(AssignmentId assignment) {
   Write();
 }
 
+void ExecutorProcess::StopTasks(AssignmentId assignment, TaskRange tasks) {
+  v1::StopTasks& stop = *FrameFor(Part::kStops, kSmallMessageBytes).add_stops();
+  stop.set_assignment_id(assignment.value());
+  stop.set_first(tasks.first);
+  stop.set_count(tasks.count);
+  Write();
+}
+
 void ExecutorProcess::Leave() {
   asked_ = true;
   FrameFor(Part::kLeave, kSmallMessageBytes).set_leave(true);
@@ -398,8 +406,9 @@ void ExecutorProcess::CheckTimeouts() {
     if (is_new) {
       v1::StopTasks& stop = *FrameFor(Part::kStops, kSmallMessageBytes).add_stops();
       stop.set_assignment_id(key.assignment.value());
-      stop.set_one(true);
-      stop.set_task(key.task);
+      stop.set_first(key.task);
+      stop.set_count(1);
+      stop.set_timed_out(true);
     } else if (it->second <= now_us) {
       killed_for_.insert(key);
     }

@@ -91,7 +91,8 @@ class ExecutorProcess {
   // done.
   absl::Status Run(v1::Run run);
   void Reclaim(AssignmentId assignment, std::uint64_t count);
-  void StopTasks(AssignmentId assignment);
+  void StopTasks(AssignmentId assignment);                   // all
+  void StopTasks(AssignmentId assignment, TaskRange tasks);  // at least one
   // It ends when it has nothing to run.
   void Leave();
   // It ends at once; OnDied follows.

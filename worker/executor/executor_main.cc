@@ -121,8 +121,9 @@ void Handle(v1::ToExecutor& message, Pool& pool) {
   }
   for (const v1::StopTasks& stop : message.stops()) {
     const AssignmentId assignment(stop.assignment_id());
-    if (stop.one()) {
-      pool.StopOne(assignment, stop.task());
+    if (stop.count() > 0) {
+      pool.StopSome(assignment, {stop.first(), stop.count()},
+                    stop.timed_out() ? StopReason::kTimedOut : StopReason::kCancelled);
     } else {
       pool.StopTasks(assignment);
     }

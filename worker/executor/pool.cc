@@ -236,9 +236,9 @@ void Pool::StopTasks(AssignmentId id) {
   for (TaskRunner* runner : runners) runner->NotifyStop();
 }
 
-void Pool::StopOne(AssignmentId id, TaskIndex task) {
-  TaskRunner* stopping = nullptr;
-  bool taken = false;
+void Pool::StopSome(AssignmentId id, TaskRange tasks, StopReason why) {
+  std::vector<TaskRange> taken;
+  std::vector<TaskRunner*> stopping;
   {
     MutexLock lock(&mutex_);
     const std::shared_ptr<Assignment> assignment = Find(id);
@@ -246,47 +246,53 @@ void Pool::StopOne(AssignmentId id, TaskIndex task) {
     Unlist(*assignment);
     const bool was_live = assignment->live();
     for (PoolThread& thread : threads_) {
-      if (thread.chunk.assignment == assignment && thread.runner->StopOne(task)) {
-        stopping = thread.runner.get();
-      }
+      if (thread.chunk.assignment != assignment) continue;
+      TakeBackFromRunner(thread, tasks);
+      if (thread.runner->StopIfAmong(tasks, why)) stopping.push_back(thread.runner.get());
     }
-    if (stopping == nullptr) {
-      TakeBackFromRunners(*assignment, task);
-      taken = TakePendingOne(*assignment, task);
-    }
+    taken = TakePendingAmong(*assignment, tasks);
     List(*assignment);
     if (was_live) NoteIfDrained(*assignment);
     WakeOrStartThreads();
   }
-  if (taken) outbox_.AddReclaimed(id, {task, 1});
-  if (stopping != nullptr) stopping->NotifyStop();
+  for (const TaskRange& range : taken) outbox_.AddReclaimed(id, range);
+  for (TaskRunner* runner : stopping) runner->NotifyStop();
 }
 
-// If a chunk has the task and has not started it, that task and what follows become pending again.
-void Pool::TakeBackFromRunners(Assignment& assignment, TaskIndex task) {
-  for (PoolThread& thread : threads_) {
-    if (thread.chunk.assignment.get() != &assignment) continue;
-    const TaskRange taken = thread.runner->TakeFrom(task);
-    if (taken.count == 0) continue;
-    if (thread.chunk.style.attempt > 1) assignment.attempts[task] = thread.chunk.style.attempt;
-    AddPending(assignment, {taken, thread.chunk.inputs}, /*at_front=*/true);
+// If its chunk has some of the tasks that have not started, these and what follows become pending
+// again.
+void Pool::TakeBackFromRunner(PoolThread& thread, TaskRange tasks) {
+  Assignment& assignment = *thread.chunk.assignment;
+  const TaskRange taken = thread.runner->TakeFrom(tasks);
+  if (taken.count == 0) return;
+  if (thread.chunk.style.attempt > 1) {  // a chunk of its own
+    assignment.attempts[taken.first] = thread.chunk.style.attempt;
   }
+  AddPending(assignment, {taken, thread.chunk.inputs}, /*at_front=*/true);
 }
 
-bool Pool::TakePendingOne(Assignment& assignment, TaskIndex task) {
-  for (auto it = assignment.pending.begin(); it != assignment.pending.end(); ++it) {
-    const TaskRange tasks = it->tasks;
-    if (task < tasks.first || task >= tasks.end()) continue;
-    const Segment after{{task + 1, tasks.end() - task - 1}, it->inputs};
-    it->tasks.count = task - tasks.first;
-    if (after.tasks.count > 0) it = assignment.pending.insert(it + 1, after) - 1;
-    if (it->tasks.count == 0) assignment.pending.erase(it);
-    --assignment.pending_count;
-    --live_;
-    assignment.attempts.erase(task);
-    return true;
+std::vector<TaskRange> Pool::TakePendingAmong(Assignment& assignment, TaskRange tasks) {
+  std::vector<TaskRange> taken;
+  std::deque<Segment> kept;
+  for (Segment& segment : assignment.pending) {
+    const TaskIndex first = std::max(segment.tasks.first, tasks.first);
+    const TaskIndex end = std::min(segment.tasks.end(), tasks.end());
+    if (first >= end) {
+      kept.push_back(std::move(segment));
+      continue;
+    }
+    taken.push_back({first, end - first});
+    const TaskRange before{segment.tasks.first, first - segment.tasks.first};
+    const TaskRange after{end, segment.tasks.end() - end};
+    if (before.count > 0) kept.push_back({before, segment.inputs});
+    if (after.count > 0) kept.push_back({after, segment.inputs});
+    assignment.pending_count -= end - first;
+    live_ -= end - first;
+    assignment.attempts.erase(assignment.attempts.lower_bound(first),
+                              assignment.attempts.lower_bound(end));
   }
-  return false;
+  assignment.pending = std::move(kept);
+  return taken;
 }
 
 // --- watching ---

@@ -55,7 +55,7 @@ class Pool {
   void Reclaim(AssignmentId assignment, std::uint64_t count);
   // Answers with Reclaimed for whatever had not started. Returns when what waits for it knows.
   void StopTasks(AssignmentId assignment);
-  void StopOne(AssignmentId assignment, TaskIndex task);
+  void StopSome(AssignmentId assignment, TaskRange tasks, StopReason why);
   // Every 20 ms or so while not idle: hands over what finished and waits behind long tasks.
   void Tick();
 
@@ -85,13 +85,14 @@ class Pool {
   void Unlist(Assignment& assignment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void List(Assignment& assignment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteIfDrained(Assignment& assignment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Pending tasks of the last segments that adjoin, up to `limit`, and likewise a middle one.
+  // Pending tasks of the last segments that adjoin, up to `limit`, and likewise those of a range.
   TaskRange TakePendingTail(Assignment& assignment, std::uint64_t limit)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool TakePendingOne(Assignment& assignment, TaskIndex task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<TaskRange> TakePendingAmong(Assignment& assignment, TaskRange tasks)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   TaskRange TakeRunnersTail(const Assignment& assignment, std::uint64_t limit)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TakeBackFromRunners(Assignment& assignment, TaskIndex task)
+  void TakeBackFromRunner(PoolThread& thread, TaskRange tasks)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddPending(Assignment& assignment, Segment segment, bool at_front)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

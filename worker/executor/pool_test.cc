@@ -337,12 +337,12 @@ TEST(PoolTest, OneTaskIsStoppedForItsTime) {
   EXPECT_EQ(reading->assignment, AssignmentId(1));
   EXPECT_GT(reading->deadline_us, 59'000'000);
 
-  harness.pool().StopOne(AssignmentId(1), 1);  // runs
+  harness.pool().StopSome(AssignmentId(1), {1, 1}, StopReason::kTimedOut);  // runs
   harness.WaitFor([&] { return harness.failed(1).size() == 1; });
   EXPECT_EQ(harness.outcomes(1)[0].tasks, (TaskRange{1, 1}));
   EXPECT_EQ(harness.outcomes(1)[0].cause, Cause::kTimeout);
-  harness.pool().StopOne(AssignmentId(1), 3);   // has not started
-  harness.pool().StopOne(AssignmentId(1), 99);  // never was
+  harness.pool().StopSome(AssignmentId(1), {3, 1}, StopReason::kTimedOut);   // has not started
+  harness.pool().StopSome(AssignmentId(1), {99, 1}, StopReason::kTimedOut);  // never was
   harness.WaitFor([&] { return harness.reclaimed(1).size() == 1; });
   EXPECT_THAT(harness.reclaimed(1), ElementsAre(TaskRange{3, 1}));
   harness.pool().StopTasks(AssignmentId(1));

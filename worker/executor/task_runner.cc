@@ -89,8 +89,8 @@ std::optional<TaskIndex> TaskRunner::Begin(std::int64_t now_ns) {
 }
 
 std::optional<TaskIndex> TaskRunner::Next() {
-  if (stop_current_.load(std::memory_order_relaxed))
-    stop_current_.store(false, std::memory_order_relaxed);
+  if (stop_current_.load(std::memory_order_relaxed) != StopReason::kNone)
+    stop_current_.store(StopReason::kNone, std::memory_order_relaxed);
   if (next_ == end_) {
     current_ = kNoTask;
     return std::nullopt;
@@ -153,14 +153,11 @@ std::optional<TaskIndex> TaskRunner::FinishAndNext(const Chunk& chunk, TaskIndex
 }
 
 void TaskRunner::Record(const Chunk& chunk, TaskIndex task) {
-  if (stop_current_.load(std::memory_order_relaxed)) {
+  if (stop_current_.load(std::memory_order_relaxed) == StopReason::kTimedOut) {
     // Whatever it made of it, its time was over.
-    const bool timed = chunk.timeout_us > 0;
-    batch_.AddFailure(
-        task, timed ? TaskStatus::kFailed : TaskStatus::kCancelled,
-        timed ? Cause::kTimeout : Cause::kCancelled,
-        timed ? absl::StrCat("it ran longer than ", chunk.timeout_us / 1000, " ms") : "",
-        chunk.style);
+    batch_.AddFailure(task, TaskStatus::kFailed, Cause::kTimeout,
+                      absl::StrCat("it ran longer than ", chunk.timeout_us / 1000, " ms"),
+                      chunk.style);
   } else if (failed_) {
     batch_.AddFailure(task, TaskStatus::kFailed, Cause::kFunctionError, FailureMessage(),
                       chunk.style);
@@ -219,18 +216,20 @@ TaskRange TaskRunner::TakeTail(std::uint64_t limit) {
   return {end_, count};
 }
 
-TaskRange TaskRunner::TakeFrom(TaskIndex task) {
+TaskRange TaskRunner::TakeFrom(TaskRange tasks) {
   MutexLock lock(&mutex_);
-  if (task < next_ || task >= end_) return {};
-  const TaskRange taken{task, end_ - task};
-  end_ = task;
+  const TaskIndex first = std::max(tasks.first, next_);
+  if (first >= end_ || first >= tasks.end()) return {};
+  const TaskRange taken{first, end_ - first};
+  end_ = first;
   return taken;
 }
 
-bool TaskRunner::StopOne(TaskIndex task) {
+bool TaskRunner::StopIfAmong(TaskRange tasks, StopReason why) {
   MutexLock lock(&mutex_);
-  if (current_ != task) return false;
-  stop_current_.store(true, std::memory_order_relaxed);
+  if (current_ == kNoTask || current_ < tasks.first || current_ >= tasks.end()) return false;
+  stop_current_.store(std::max(why, stop_current_.load(std::memory_order_relaxed)),
+                      std::memory_order_relaxed);
   return true;
 }
 
@@ -257,7 +256,7 @@ std::vector<Outcome> TaskRunner::TakeStuck(std::uint64_t task_ns) {
 }
 
 bool TaskRunner::StopRequested() const {
-  return stop_current_.load(std::memory_order_relaxed) ||
+  return stop_current_.load(std::memory_order_relaxed) != StopReason::kNone ||
          assignment_->stopped.load(std::memory_order_relaxed);
 }
 

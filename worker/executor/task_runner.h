@@ -30,6 +30,9 @@ struct ResultLimits {
   std::string directory;
 };
 
+// Why a single task is asked to stop.
+enum class StopReason : std::uint8_t { kNone, kCancelled, kTimedOut };
+
 class TaskRunner {
  public:
   // The slot and the outbox must outlive it. Results over OutputCapture::kInlineBytes become files
@@ -52,10 +55,10 @@ class TaskRunner {
   // kHalf.
   static constexpr std::uint64_t kHalf = 0;
   TaskRange TakeTail(std::uint64_t limit);
-  // Takes the tasks from this one on if it has not started; an empty range otherwise.
-  TaskRange TakeFrom(TaskIndex task);
-  // Marks the task, if it runs here, as one that is asked to stop.
-  bool StopOne(TaskIndex task);
+  // If some of these have not started, takes the first of them and all that follow it here.
+  TaskRange TakeFrom(TaskRange tasks);
+  // Marks what runs here, if it is one of these, as asked to stop.
+  bool StopIfAmong(TaskRange tasks, StopReason why);
   // Tells a task that waits for it that it is asked to stop. Runs user code: hold no lock.
   void NotifyStop();
   // Takes what finished, if that has waited behind a running task for a while. `task_ns` is what a
@@ -106,7 +109,7 @@ class TaskRunner {
   std::int64_t task_started_ns_ = 0;  // with detail or a time limit
   std::uint64_t tasks_run_ = 0;
 
-  std::atomic<bool> stop_current_{false};
+  std::atomic<StopReason> stop_current_{StopReason::kNone};
 
   // Held for some instructions between two tasks, so without contention.
   Mutex mutex_;

@@ -120,6 +120,10 @@ void WorkerLoop::Do(const StopRun& effect) {
   executors_.StopTasks(effect.executor, effect.assignment);
 }
 
+void WorkerLoop::Do(const StopTasks& effect) {
+  executors_.StopTasks(effect.executor, effect.assignment, effect.tasks);
+}
+
 // ----------------------------------------------------------------------------------- what is owed
 
 void WorkerLoop::Do(const KeepOutcome& effect) {
@@ -185,11 +189,7 @@ void WorkerLoop::Do(const SendHandedBack& effect) {
   handed_back.set_job_id(effect.job.value());
   handed_back.set_reason(ToWire(effect.reason));
   handed_back.set_message(ToUtf8(effect.message));
-  for (const TaskRange& tasks : effect.tasks) {
-    v1::TaskRange& range = *handed_back.add_ranges();
-    range.set_first(tasks.first);
-    range.set_count(tasks.count);
-  }
+  wire::ToWire(effect.tasks, handed_back.mutable_ranges());
   outbox_used_ = true;
 }
 

@@ -39,7 +39,8 @@ class ExecutorPort {
   // An error: nothing of it will run.
   virtual absl::Status Run(ExecutorId id, v1::Run run) = 0;
   virtual void Reclaim(ExecutorId id, AssignmentId assignment, std::uint64_t count) = 0;
-  virtual void StopTasks(ExecutorId id, AssignmentId assignment) = 0;
+  virtual void StopTasks(ExecutorId id, AssignmentId assignment) = 0;  // all
+  virtual void StopTasks(ExecutorId id, AssignmentId assignment, TaskRange tasks) = 0;
   virtual bool IsExecutor(pid_t pid) const = 0;
   // Whether it was started and its end was not told.
   virtual bool Runs(ExecutorId id) const = 0;

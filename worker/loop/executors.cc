@@ -77,6 +77,12 @@ void Executors::StopTasks(ExecutorId id, AssignmentId assignment) {
   }
 }
 
+void Executors::StopTasks(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
+  if (const auto it = processes_.find(id); it != processes_.end()) {
+    it->second->StopTasks(assignment, tasks);
+  }
+}
+
 bool Executors::IsExecutor(pid_t pid) const {
   for (const auto& [id, process] : processes_) {
     if (process->pid() == pid) return true;

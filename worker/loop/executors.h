@@ -24,6 +24,7 @@ class Executors final : public ExecutorPort {
   absl::Status Run(ExecutorId id, v1::Run run) override;
   void Reclaim(ExecutorId id, AssignmentId assignment, std::uint64_t count) override;
   void StopTasks(ExecutorId id, AssignmentId assignment) override;
+  void StopTasks(ExecutorId id, AssignmentId assignment, TaskRange tasks) override;
   bool IsExecutor(pid_t pid) const override;
   bool Runs(ExecutorId id) const override { return processes_.contains(id); }
 

@@ -10,6 +10,7 @@
 #include "common/check.h"
 #include "common/time.h"
 #include "common/utf8.h"
+#include "common/wire/convert.h"
 #include "spdlog/spdlog.h"
 
 namespace haul::worker {
@@ -122,11 +123,7 @@ void WorkerLoop::OnConnecting(v1::Hello* hello) {
     held.set_job_id(line.job.value());
     held.set_width(line.width);
     held.set_alone(line.alone);
-    for (const TaskRange& tasks : line.tasks) {
-      v1::TaskRange& range = *held.add_ranges();
-      range.set_first(tasks.first);
-      range.set_count(tasks.count);
-    }
+    wire::ToWire(line.tasks, held.mutable_ranges());
   }
 }
 
@@ -149,7 +146,12 @@ void WorkerLoop::OnMessage(v1::CoordinatorMessage message) {
     Step(RevokeReceived{AssignmentId(revoke.assignment_id()), revoke.count()});
   }
   for (const v1::Cancel& cancel : message.cancels()) {
-    Step(CancelReceived{AssignmentId(cancel.assignment_id()), cancel.by()});
+    absl::StatusOr<std::vector<TaskRange>> tasks = wire::FromWire(cancel.tasks(), "cancel.tasks");
+    if (!tasks.ok()) {
+      spdlog::error("{}", std::string(tasks.status().message()));
+      continue;
+    }
+    Step(CancelReceived{AssignmentId(cancel.assignment_id()), cancel.by(), *std::move(tasks)});
   }
   if (message.durable_through() > 0) Step(BatchesDurable{message.durable_through()});
   if (message.drain()) Drain(message.drain_deadline_ms());
@@ -161,8 +163,7 @@ void WorkerLoop::TakeAssignment(v1::Assignment&& message) {
   v1::HandedBack refusal;
   refusal.set_assignment_id(message.assignment_id());
   refusal.set_job_id(message.job_id());
-  refusal.add_ranges()->set_first(message.first());
-  refusal.mutable_ranges(0)->set_count(message.count());
+  wire::ToWire({{message.first(), message.count()}}, refusal.mutable_ranges());
   absl::StatusOr<AssignmentReceived> event = payloads_.Add(std::move(message));
   if (event.ok()) return Step(*std::move(event));
   spdlog::error("an assignment of job {} cannot be understood: {}", refusal.job_id(),

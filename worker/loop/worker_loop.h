@@ -113,6 +113,7 @@ class WorkerLoop final : public SessionListener,
   void Do(const StartRun& effect);
   void Do(const ReclaimRun& effect);
   void Do(const StopRun& effect);
+  void Do(const StopTasks& effect);
   void Do(const KeepOutcome& effect);
   void Do(const UploadOutput& effect);
   void Do(const RecordOutcome& effect);
