@@ -67,10 +67,9 @@ void Core::EndUnowned(const Job& job) {
   IntervalSet cancelled = job.facts.cancel ? unowned : unowned.Intersection(job.unwanted);
   IntervalSet lost = unowned.Intersection(job.facts.started);
   lost.Remove(cancelled);
-  if (Planted(PlantedBug::kCancelledTasksForgotten) && job.started) cancelled = {};
-  if (Planted(PlantedBug::kUnwantedTasksRunAgain) && !job.facts.cancel && job.started) {
-    cancelled = {};
-  }
+  const PlantedBug forgotten =
+      job.facts.cancel ? PlantedBug::kCancelledTasksForgotten : PlantedBug::kUnwantedTasksRunAgain;
+  if (Planted(forgotten) && job.started) cancelled = {};
   if (Planted(PlantedBug::kLostRunAgain)) lost = {};
   record.status = TaskStatus::kCancelled;
   record.cause = Cause::kCancelled;
