@@ -154,10 +154,27 @@ std::optional<int> Program::Poll() {
   return status_;
 }
 
+namespace {
+
+// What the system says of each of its threads, for whoever wonders why it does not end.
+std::string WhereItStands(pid_t pid) {
+  const std::filesystem::path threads = "/proc/" + std::to_string(pid) + "/task";
+  std::string text;
+  std::error_code gone;
+  for (const auto& thread : std::filesystem::directory_iterator(threads, gone)) {
+    text += "\nthread " + thread.path().filename().string() + " waits in " +
+            ReadFile(thread.path() / "wchan") + ", stack:\n" + ReadFile(thread.path() / "stack") +
+            ReadFile(thread.path() / "status");
+  }
+  return text.empty() ? "the system knows nothing of it" : text;
+}
+
+}  // namespace
+
 int Program::Wait(std::chrono::milliseconds limit) {
   pollfd ended{.fd = pidfd_, .events = POLLIN, .revents = 0};
   if (owned()) ::poll(&ended, 1, static_cast<int>(limit.count()));
-  if (!Poll()) throw Failure("does not end: " + name_);
+  if (!Poll()) throw Failure("does not end: " + name_ + "; " + WhereItStands(pid_));
   return *status_;
 }
 

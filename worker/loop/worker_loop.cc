@@ -264,7 +264,10 @@ void WorkerLoop::OnExecutorDied(ExecutorDied death) {
     if (!end_) end_ = WorkerEnd{WorkerEnd::Why::kNoExecutors, death.message};
     return;
   }
-  if (!core_.draining()) spdlog::warn("{}", death.message);
+  const auto executor = core_.state().executors.find(death.executor);
+  const bool was_told_to = executor != core_.state().executors.end() &&
+                           executor->second.phase == ExecutorState::Phase::kEnding;
+  if (!core_.draining() && !was_told_to) spdlog::warn("{}", death.message);
   Step(std::move(death));
 }
 
