@@ -157,12 +157,18 @@ bool KillChildren(const std::function<bool(pid_t)>& spare, std::chrono::millisec
   constexpr int kRoundsBetweenTrees = 50;
   for (int round = 0;; ++round) {
     std::vector<pid_t> left;
+    bool any_reaped = false;
     for (const pid_t pid : FirstThreadsChildren()) {
-      if (spare(pid) || ::waitpid(pid, nullptr, WNOHANG) == pid) continue;
+      if (spare(pid)) continue;
+      if (::waitpid(pid, nullptr, WNOHANG) == pid) {
+        any_reaped = true;
+        continue;
+      }
       left.push_back(pid);
       ::kill(pid, SIGKILL);
     }
-    if (left.empty()) return true;
+    // What ended after the children were read has left its own to us.
+    if (left.empty() && !any_reaped) return true;
     if (round % kRoundsBetweenTrees == kRoundsBetweenTrees - 1) KillTrees(left);
     if (std::chrono::steady_clock::now() > deadline) return false;
     if (round < kRoundsWithoutSleep) {
