@@ -118,6 +118,7 @@ Result<std::unique_ptr<Client>> Client::Connect(const ConnectOptions& options) {
     return resolved;
   }
   impl->reconnect_timeout = options.reconnect_timeout;
+  impl->stop = options.stop;
   impl->channel = MakeChannel(impl->address);
   impl->jobs = v1::Jobs::NewStub(impl->channel);
   impl->cluster = v1::Cluster::NewStub(impl->channel);

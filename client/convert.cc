@@ -68,6 +68,12 @@ JobSpec SpecFromWire(v1::JobSpec&& wire) {
   spec.max_attempts = wire.max_attempts();
   spec.at_most_once = wire.at_most_once();
   spec.open = wire.open();
+  if (wire.has_parent()) {
+    const v1::ParentTask& parent = wire.parent();
+    spec.parent = ParentTask{.assignment_id = parent.assignment_id(),
+                             .job = JobId{parent.job_id()},
+                             .task = parent.task()};
+  }
   spec.volatile_job = wire.volatile_job();
   spec.memory_bytes = wire.memory_bytes();
   return spec;
@@ -99,6 +105,12 @@ void ToWire(const JobSpec& spec, v1::JobSpec* out) {
   out->set_max_attempts(spec.max_attempts);
   out->set_at_most_once(spec.at_most_once);
   out->set_open(spec.open);
+  if (spec.parent.has_value()) {
+    v1::ParentTask& parent = *out->mutable_parent();
+    parent.set_assignment_id(spec.parent->assignment_id);
+    parent.set_job_id(spec.parent->job.value);
+    parent.set_task(spec.parent->task);
+  }
   out->set_volatile_job(spec.volatile_job);
   out->set_memory_bytes(spec.memory_bytes);
 }

@@ -12,112 +12,7 @@ using client::FailureCause;
 using client::Status;
 using client::TaskState;
 
-// ---------------------------------------------------------------- tasks
-
 namespace internal {
-
-bool Task::done() const {
-  const std::lock_guard lock(board_->mutex);
-  return done_;
-}
-
-void Task::Wait() const {
-  std::unique_lock lock(board_->mutex);
-  board_->ended.wait(lock, [this] { return done_; });
-}
-
-bool Task::WaitUntil(std::chrono::steady_clock::time_point deadline) const {
-  std::unique_lock lock(board_->mutex);
-  return board_->ended.wait_until(lock, deadline, [this] { return done_; });
-}
-
-void Task::Cancel() {
-  const std::lock_guard lock(board_->mutex);
-  if (!done_ && board_->cancel) board_->cancel(index_);
-}
-
-void Task::WhenDone(std::function<void()> fn) {
-  {
-    const std::lock_guard lock(board_->mutex);
-    if (!done_) {
-      when_done_.push_back(std::move(fn));
-      return;
-    }
-  }
-  fn();
-}
-
-void Task::End(Ending ending, std::vector<std::function<void()>>& to_run) {
-  if (done_) return;
-  done_ = true;
-  ending_ = std::move(ending);
-  for (std::function<void()>& fn : when_done_) to_run.push_back(std::move(fn));
-  when_done_.clear();
-}
-
-namespace {
-
-std::string Describe(const Task::Ending& ending) {
-  std::string text = "task " + std::to_string(ending.info.task_index) + " of job " +
-                     std::to_string(ending.info.job_id) + " " + std::string(Name(ending.state));
-  if (ending.cause != FailureCause::kNone) text += ": " + std::string(Name(ending.cause));
-  if (ending.code != 0) text += " " + std::to_string(ending.code);
-  if (!ending.message.empty()) text += ": " + ending.message;
-  return text;
-}
-
-}  // namespace
-
-const Task::Ending& Task::Succeeded() const {
-  if (!ending_.broken.ok()) throw ExecutorError(ending_.broken);
-  if (ending_.state == TaskState::kSucceeded) return ending_;
-  const std::string text = Describe(ending_);
-  if (ending_.state == TaskState::kCancelled) {
-    throw CancelledError(text, ending_.cause, ending_.code);
-  }
-  if (ending_.state == TaskState::kLost) throw LostError(text, ending_.cause, ending_.code);
-  switch (ending_.cause) {
-    case FailureCause::kFunctionError:
-      throw FunctionError(ending_.message, ending_.cause, ending_.code);
-    case FailureCause::kSignal:
-    case FailureCause::kExecutorExit:
-    case FailureCause::kWorkerLost:
-      throw CrashError(text, ending_.cause, ending_.code);
-    case FailureCause::kTimeout:
-      throw TimeoutError(text, ending_.cause, ending_.code);
-    case FailureCause::kNone:
-    case FailureCause::kExitCode:
-    case FailureCause::kMemoryLimit:
-    case FailureCause::kOutputLimit:
-    case FailureCause::kCancelled:
-    case FailureCause::kStartFailed:
-    case FailureCause::kProcessLimit:
-      break;
-  }
-  throw TaskError(text, ending_.cause, ending_.code);
-}
-
-void EndQueue::Push(std::size_t position) {
-  {
-    const std::lock_guard lock(mutex_);
-    positions_.push_back(position);
-  }
-  pushed_.notify_one();
-}
-
-std::optional<std::size_t> EndQueue::PopUntil(
-    std::optional<std::chrono::steady_clock::time_point> deadline) {
-  std::unique_lock lock(mutex_);
-  const auto has_one = [this] { return !positions_.empty(); };
-  if (!deadline.has_value()) {
-    pushed_.wait(lock, has_one);
-  } else if (!pushed_.wait_until(lock, *deadline, has_one)) {
-    return std::nullopt;
-  }
-  const std::size_t position = positions_.front();
-  positions_.pop_front();
-  return position;
-}
 
 // ---------------------------------------------------------------- open jobs
 
@@ -139,7 +34,7 @@ class OpenJob final : public client::TaskFeed {
       : client_(client), job_(job), board_(std::make_shared<Board>()) {
     board_->cancel = [this](std::uint64_t task) { Cancel(task); };
     extender_ = std::jthread([this](const std::stop_token& stop) { Extend(stop); });
-    follower_ = std::jthread([this] { Follow(); });
+    follower_ = std::jthread([this](const std::stop_token& stop) { Follow(stop); });
   }
   OpenJob(const OpenJob&) = delete;
   OpenJob& operator=(const OpenJob&) = delete;
@@ -190,6 +85,13 @@ class OpenJob final : public client::TaskFeed {
     Close();
     const auto cancelled = client_.Cancel(client::JobRef(job_));
     if (!cancelled.ok()) Fail(0, cancelled.status());
+  }
+
+  void Abandon() {
+    extender_.request_stop();
+    follower_.request_stop();
+    Close();
+    Join();
   }
 
   Said Next(std::chrono::milliseconds patience, std::vector<std::string>* inputs) override {
@@ -272,11 +174,12 @@ class OpenJob final : public client::TaskFeed {
     Fail(durable, status);
   }
 
-  void Follow() {
-    const Status status = client_.Follow(client::JobRef(job_), {}, [this](auto& update) {
+  void Follow(const std::stop_token& stop) {
+    const auto take = [this](client::FollowUpdate& update) {
       Take(update);
       return true;
-    });
+    };
+    const Status status = client_.Follow(client::JobRef(job_), {}, take, stop);
     // It has ended: what it did not get is not coming.
     const Status missing(ErrorKind::kFailed, "the job ended without this task");
     Fail(0, status.ok() ? missing : status);
@@ -405,13 +308,14 @@ class Executor::Impl {
  public:
   Impl(Client& client, ExecutorOptions options) : client_(client), options_(std::move(options)) {}
 
-  OpenJob& JobOf(const char* function, std::string (*signature)()) {
+  template <typename Signature>
+  OpenJob& JobOf(std::string_view function, const Signature& signature) {
     const std::lock_guard lock(mutex_);
     if (closed_) throw ExecutorError(Status(ErrorKind::kInvalid, "the executor is closed"));
-    if (const auto it = jobs_.find(std::string_view(function)); it != jobs_.end()) {
+    if (const auto it = jobs_.find(function); it != jobs_.end()) {
       return *it->second;
     }
-    auto job = std::make_unique<OpenJob>(client_, Open(function, signature()));
+    auto job = std::make_unique<OpenJob>(client_, Open(std::string(function), signature()));
     return *jobs_.emplace(function, std::move(job)).first->second;
   }
 
@@ -427,12 +331,16 @@ class Executor::Impl {
     Close();
     for (OpenJob* job : All()) job->Terminate();
   }
+  void Abandon() {
+    Close();
+    for (OpenJob* job : All()) job->Abandon();
+  }
 
  private:
-  client::JobId Open(const char* function, std::string signature) {
+  client::JobId Open(std::string function, std::string signature) {
     client::JobSpec spec;
     spec.name = options_.name;
-    spec.work = client::FunctionCall{.name = function,
+    spec.work = client::FunctionCall{.name = std::move(function),
                                      .signature = std::move(signature),
                                      .detail = options_.detail,
                                      .isolation = options_.isolation,
@@ -446,6 +354,7 @@ class Executor::Impl {
     spec.at_most_once = options_.at_most_once;
     spec.volatile_job = options_.volatile_job;
     spec.open = true;
+    spec.parent = options_.parent;
     client::ListSource none({});
     const auto submitted = client_.Submit(spec, none);
     if (!submitted.ok()) throw ExecutorError(submitted.status());
@@ -473,24 +382,40 @@ Executor::~Executor() {
   Join();
 }
 
+namespace {
+
+void CheckArguments(std::string_view function, const std::string& arguments) {
+  if (arguments.size() <= internal::kMostArgumentBytes) return;
+  throw ExecutorError(Status(
+      ErrorKind::kInvalid, "arguments of " + std::string(function) + ": " +
+                               std::to_string(arguments.size()) + " bytes are over the limit of " +
+                               std::to_string(internal::kMostArgumentBytes)));
+}
+
+std::shared_ptr<internal::Task> AddTo(OpenJob& job, std::string arguments) {
+  std::shared_ptr<internal::Task> task = job.Add(std::move(arguments));
+  if (task != nullptr) return task;
+  throw ExecutorError(Status(ErrorKind::kFailed, "the job of this function was closed"));
+}
+
+}  // namespace
+
 std::shared_ptr<internal::Task> Executor::Add(const char* function, std::string (*signature)(),
                                               std::string arguments) {
-  if (arguments.size() > internal::kMostArgumentBytes) {
-    throw ExecutorError(
-        Status(ErrorKind::kInvalid,
-               std::string("arguments of ") + function + ": " + std::to_string(arguments.size()) +
-                   " bytes are over the limit of " + std::to_string(internal::kMostArgumentBytes)));
-  }
-  std::shared_ptr<internal::Task> task =
-      impl_->JobOf(function, signature).Add(std::move(arguments));
-  if (task == nullptr) {
-    throw ExecutorError(Status(ErrorKind::kFailed, "the job of this function was closed"));
-  }
-  return task;
+  CheckArguments(function, arguments);
+  return AddTo(impl_->JobOf(function, signature), std::move(arguments));
+}
+
+std::shared_ptr<internal::Task> Executor::SubmitEncoded(const std::string& function,
+                                                        const std::string& signature,
+                                                        std::string arguments) {
+  CheckArguments(function, arguments);
+  return AddTo(impl_->JobOf(function, [&] { return signature; }), std::move(arguments));
 }
 
 void Executor::Close() { impl_->Close(); }
 void Executor::Join() { impl_->Join(); }
 void Executor::Terminate() { impl_->Terminate(); }
+void Executor::Abandon() { impl_->Abandon(); }
 
 }  // namespace haul

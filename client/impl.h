@@ -25,6 +25,7 @@ struct Client::Impl {
   std::string address;
   std::string token;
   std::chrono::milliseconds reconnect_timeout{};
+  std::stop_token stop;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::Jobs::Stub> jobs;
   std::unique_ptr<v1::Cluster::Stub> cluster;

@@ -116,10 +116,11 @@ Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs, std::
                                            " bytes; the limit is " +
                                            std::to_string(kMostInputBytes));
   }
-  Patience patience(impl_->reconnect_timeout, {});
+  Patience patience(impl_->reconnect_timeout, impl_->stop);
   while (true) {
     grpc::ClientContext context;
     impl_->Authorize(context);
+    const CancelOnStop cancel(context, impl_->stop);
     v1::SubmitReply reply;
     const auto writer = impl_->jobs->Submit(&context, &reply);
     if (spec.array.has_value()) {
@@ -134,6 +135,7 @@ Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs, std::
     writer->WritesDone();
     const Status status = impl_->ToStatus(writer->Finish());
     if (status.ok()) return Submitted{JobId{reply.job_id()}, reply.already_accepted()};
+    if (impl_->stop.stop_requested()) return Stopped();
     if (status.kind() != ErrorKind::kUnreachable) return status;
     if (!spec.array.has_value() && !inputs.Rewind()) {
       return Status(ErrorKind::kUnreachable,
@@ -142,7 +144,7 @@ Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs, std::
                         "the same inputs and the request id " +
                         request_id);
     }
-    if (!patience.TryAgain(status)) return status;
+    if (!patience.TryAgain(status)) return impl_->stop.stop_requested() ? Stopped() : status;
   }
 }
 

@@ -29,8 +29,10 @@ enum class PlantedBug : std::uint8_t {
   kUnwantedTasksRunAgain,    // likewise tasks that were cancelled alone, which start again
   kRepeatedExtendAdds,       // tasks that an open job has already are added again
   kExtendAnsweredBeforeCommit,
-  kStartNotAwaited,  // an at-most-once task is sent before its start is on the disk
-  kLostRunAgain,     // an at-most-once task that was lost starts again
+  kStartNotAwaited,        // an at-most-once task is sent before its start is on the disk
+  kLostRunAgain,           // an at-most-once task that was lost starts again
+  kChildrenOutliveParent,  // what a task submitted goes on when its start is over
+  kBlockedKeepCpus,        // a task that waits for its children keeps its cpus
   // The worker's core.
   kOwedDroppedOnReconnect,  // what was under way when a connection broke is not said again
   kRunningNotListed,        // the hello leaves out what runs
@@ -40,6 +42,7 @@ enum class PlantedBug : std::uint8_t {
   kHandBackSwallowed,       // tasks are dropped without a word
   kForgottenBeforeDurable,  // outcomes are forgotten when they are sent
   kProcessShared,           // tasks that want a process of their own share one
+  kResumedBeyondCpus,       // tasks whose children ended go on, whether a cpu is free or not
   // What both use.
   kIntervalOffByOne,
   // The shells, as the simulation plays them.

@@ -53,7 +53,8 @@ allowed_for() { # file room
     # What the worker says and is told are messages; the loop turns them into events and back.
     worker/loop) echo "std system absl spdlog common common/wire protobuf worker/core worker/exec" ;;
     worker/rpc)
-      echo "std system absl spdlog common common/wire common/rpc protobuf grpc" \
+      # What running tasks call goes to the coordinator by the client library's public headers.
+      echo "std system absl spdlog common common/wire common/rpc protobuf grpc public" \
         "worker/core worker/loop worker/exec/reactor.h" ;;
     worker)
       echo "std system absl spdlog common common/wire common/rpc protobuf grpc" \

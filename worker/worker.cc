@@ -24,6 +24,7 @@
 #include "worker/exec/watch_parent.h"
 #include "worker/loop/executors.h"
 #include "worker/loop/worker_loop.h"
+#include "worker/rpc/child_calls.h"
 #include "worker/rpc/session.h"
 
 namespace haul::worker {
@@ -163,7 +164,8 @@ int RunWorker(const WorkerOptions& options) {
   exec::Reactor reactor;
   Session session(reactor, {.address = options.coordinator, .token = options.token});
   Executors executors(reactor, MakeExecutorOptions(options, loop_options.core.threads));
-  auto loop = WorkerLoop::Create(reactor, session, executors, loop_options);
+  ChildCalls calls(reactor, options.coordinator, options.token);
+  auto loop = WorkerLoop::Create(reactor, session, executors, calls, loop_options);
   if (!loop.ok()) {
     spdlog::error("cannot start: {}", std::string(loop.status().message()));
     return kFailed;

@@ -15,31 +15,34 @@ void Core::On(const JobCancelAsked& event) {
     return Do(
         AnswerError{event.request, absl::NotFoundError(absl::StrCat("job ", event.job.value()))});
   }
-  if (!job->is_ended() && !job->facts.cancel) {
-    IntervalSet unwanted;
-    for (const TaskRange& range : event.tasks) {
-      unwanted.Add(IntervalSet({0, job->facts.spec.task_count}).Intersection(range));
-    }
-    unwanted.Remove(job->facts.done);
-    if (event.tasks.empty()) {
-      Record(JobCancelRequested{event.job, event.by, now_.unix_us}, job->facts.spec.is_volatile);
-    } else if (!unwanted.empty()) {
-      Note(TasksUnwanted{event.job, std::move(unwanted), event.by});
-    }
-    for (const WorkerId worker_id : job->workers) {
-      const Worker& worker = *state_.FindWorker(worker_id);
-      if (!worker.connected()) continue;
-      for (const bool alone : {false, true}) {
-        const auto lane = worker.lanes.find(LaneKey{event.job, alone});
-        if (lane == worker.lanes.end()) continue;
-        for (const AssignmentId id : lane->second.assignments) {
-          SayCancelled(worker, *state_.FindAssignment(id));
-        }
+  Cancel(*job, event.tasks, event.by);
+  Do(AnswerJob{event.request, event.job}, last_sequence_);
+}
+
+void Core::Cancel(const Job& job, const std::vector<TaskRange>& tasks, const std::string& by) {
+  if (job.is_ended() || job.facts.cancel) return;
+  IntervalSet unwanted;
+  for (const TaskRange& range : tasks) {
+    unwanted.Add(IntervalSet({0, job.facts.spec.task_count}).Intersection(range));
+  }
+  unwanted.Remove(job.facts.done);
+  if (tasks.empty()) {
+    Record(JobCancelRequested{job.id, by, now_.unix_us}, job.facts.spec.is_volatile);
+  } else if (!unwanted.empty()) {
+    Note(TasksUnwanted{job.id, std::move(unwanted), by});
+  }
+  for (const WorkerId worker_id : job.workers) {
+    const Worker& worker = *state_.FindWorker(worker_id);
+    if (!worker.connected()) continue;
+    for (const bool alone : {false, true}) {
+      const auto lane = worker.lanes.find(LaneKey{job.id, alone});
+      if (lane == worker.lanes.end()) continue;
+      for (const AssignmentId id : lane->second.assignments) {
+        SayCancelled(worker, *state_.FindAssignment(id));
       }
     }
-    Settle(event.job);
   }
-  Do(AnswerJob{event.request, event.job}, last_sequence_);
+  Settle(job.id);
 }
 
 // If it, or something of it, is cancelled. Once that is on the disk, and behind the assignment.

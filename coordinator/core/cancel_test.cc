@@ -1,5 +1,6 @@
 // Story tests of cancelled tasks of jobs that go on. Whole jobs: core_test.cc.
 #include "coordinator/core/core_fixture.h"
+#include "gmock/gmock.h"
 
 namespace haul::coordinator {
 namespace {

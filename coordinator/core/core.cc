@@ -57,6 +57,7 @@ StepResult Core::Step(const Event& event, Now now) {
   now_ = now;
   result_ = {};
   std::visit([this](const auto& e) { On(e); }, event);
+  EndOrphans();
   return std::move(result_);
 }
 
@@ -83,6 +84,7 @@ absl::Status Core::CheckSubmit(const JobSpec& spec) const {
     return absl::InvalidArgumentError(absl::StrCat("max_attempts: ", spec.max_attempts,
                                                    ", but a job with at_most_once has 1 attempt"));
   }
+  if (absl::Status status = CheckParent(spec.parent); !status.ok()) return status;
   if (state_.active_jobs() >= options_.max_active_jobs) {
     return absl::ResourceExhaustedError(
         absl::StrCat("jobs: ", options_.max_active_jobs,
@@ -108,10 +110,15 @@ void Core::On(const JobSubmitted& event) {
   if (const absl::Status status = CheckSubmit(event.spec); !status.ok()) {
     return Do(AnswerError{event.request, status});
   }
-  const bool is_volatile = event.spec.is_volatile;
+  JobSpec spec = event.spec;
+  if (!spec.parent.assignment.is_none()) {
+    spec.depth = state_.FindJob(spec.parent.job)->facts.spec.depth + 1;
+  }
+  const bool is_volatile = spec.is_volatile;
   const JobId id =
       is_volatile ? JobId((epoch_ << kVolatileJobBits) | ++last_volatile_job_) : JobId(++last_job_);
-  const RecordSequence sequence = Record(JobAccepted{id, event.spec, now_.unix_us}, is_volatile);
+  const RecordSequence sequence =
+      Record(JobAccepted{id, std::move(spec), now_.unix_us}, is_volatile);
   Note(JobRestsOn{id, sequence});
   Note(JobKeptOpen{id, now_.monotonic_us});
   CatchUp(id);
@@ -178,6 +185,7 @@ void Core::On(const ServingStarted&) {
     if (state_.FindJob(id)->facts.open) Note(JobKeptOpen{id, now_.monotonic_us});
     Settle(id);
   }
+  if (!state_.adopting()) FindOrphans();
 }
 
 void Core::EndAdoptionIfAllAreBack() {
@@ -198,6 +206,7 @@ void Core::EndAdoption() {
     if (last_sequence_ > 0) Note(JobRestsOn{id, last_sequence_});
     Settle(id);
   }
+  FindOrphans();
 }
 
 void Core::ExpireLeases(bool unread) {
@@ -245,7 +254,7 @@ void Core::CarryOut(const Plan& plan) {
     const Assignment& assignment = *state_.FindAssignment(ask.id);
     Note(RevokeAsked{ask.id});
     if (Planted(PlantedBug::kTailMovedBeforeConfirmed)) {
-      Note(AssignmentReduced{ask.id, IntervalSet(assignment.tasks.Last(1))});
+      Reduce(ask.id, IntervalSet(assignment.tasks.Last(1)));
       continue;
     }
     Tell(*state_.FindWorker(assignment.worker), SendRevoke{.id = ask.id, .count = ask.count},

@@ -27,6 +27,7 @@ struct CoreOptions {
   std::int64_t open_job_lease_ms = 60'000;
   std::uint64_t max_active_jobs = 100'000;  // that have not ended
   std::uint64_t max_tasks_per_job = 100'000'000;
+  std::uint32_t max_depth = 16;  // of tasks that submit jobs whose tasks submit jobs, ...
   ScheduleOptions schedule;
 };
 
@@ -73,6 +74,7 @@ class Core {
   void On(const WorkerDeathReported& event);
   void On(const TasksFinished& event);
   void On(const TasksHandedBack& event);
+  void On(const BlockedReported& event);
   void On(const WorkerDrainAsked& event);
   void On(const WorkerStopAsked& event);
   void On(const ServingStarted& event);
@@ -94,6 +96,7 @@ class Core {
   }
 
   absl::Status CheckSubmit(const JobSpec& spec) const;
+  absl::Status CheckParent(const ParentTask& parent) const;
   absl::Status CheckExtend(const JobExtendAsked& event) const;
   // Before a job's first ready tasks: it has no claim to what others used meanwhile.
   void CatchUp(JobId job);
@@ -107,6 +110,11 @@ class Core {
                               const Charge& charge);
   // Tasks that nobody holds and that must not start (again) end: as cancelled, or as lost. A job
   // whose tasks all ended, ends.
+  void Cancel(const Job& job, const std::vector<TaskRange>& tasks, const std::string& by);
+  // The assignment no longer owns them, and what they submitted is to end.
+  void Reduce(AssignmentId id, const IntervalSet& tasks);
+  void EndOrphans();
+  void FindOrphans();
   void Settle(JobId job);
   void EndUnowned(const Job& job);
   void SayCancelled(const Worker& worker, const Assignment& assignment);
@@ -153,6 +161,7 @@ class Core {
 
   // Of the step that runs.
   Now now_;
+  std::vector<JobId> orphans_;
   StepResult result_;
 };
 

@@ -50,6 +50,7 @@ struct HeldAssignment {
   std::uint32_t width = 1;
   std::vector<TaskRange> ranges;
   bool alone = false;
+  std::uint64_t blocked = 0;
 };
 struct WorkerConnected {
   SessionId session;
@@ -101,6 +102,13 @@ struct TasksHandedBack {
   HandBackReason reason = HandBackReason::kRevoked;
 };
 
+// From now on so many tasks of the assignment wait for jobs that they submitted.
+struct BlockedReported {
+  SessionId session;
+  AssignmentId assignment;
+  std::uint64_t count = 0;
+};
+
 struct WorkerDrainAsked {
   RequestId request;
   WorkerId worker;
@@ -118,9 +126,10 @@ struct TimePassed {
   bool unread = false;  // what workers say is not read just now: their silence is ours
 };
 
-using Event = std::variant<JobSubmitted, JobExtendAsked, JobCancelAsked, JobForgetAsked,
-                           WorkerConnected, WorkerSpoke, WorkerStartedDraining, WorkerSaidGoodbye,
-                           SessionClosed, WorkerDeathReported, TasksFinished, TasksHandedBack,
-                           WorkerDrainAsked, WorkerStopAsked, ServingStarted, TimePassed>;
+using Event =
+    std::variant<JobSubmitted, JobExtendAsked, JobCancelAsked, JobForgetAsked, WorkerConnected,
+                 WorkerSpoke, WorkerStartedDraining, WorkerSaidGoodbye, SessionClosed,
+                 WorkerDeathReported, TasksFinished, TasksHandedBack, BlockedReported,
+                 WorkerDrainAsked, WorkerStopAsked, ServingStarted, TimePassed>;
 
 }  // namespace haul::coordinator

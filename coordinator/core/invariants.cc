@@ -35,6 +35,7 @@ void CheckJob(const State& state, const Job& job, const IntervalSet& assigned) {
 
 std::uint64_t CheckWorker(const State& state, const Worker& worker) {
   std::uint64_t reserved = 0, tasks = 0, assignments = 0, exclusive = 0;
+  absl::btree_map<std::uint32_t, std::uint64_t> blocked;
   for (const auto& [key, lane] : worker.lanes) {
     std::uint64_t outstanding = 0;
     for (const AssignmentId id : lane.assignments) {
@@ -43,14 +44,18 @@ std::uint64_t CheckWorker(const State& state, const Worker& worker) {
       HAUL_CHECK(assignment->job == key.job && assignment->alone == key.alone);
       outstanding += assignment->tasks.size();
       ++assignments;
-      if (assignment->exclusive) ++exclusive;
+      if (assignment->fills_worker()) ++exclusive;
+      HAUL_CHECK(assignment->blocked <= assignment->tasks.size());
+      const JobSpec& spec = state.FindJob(key.job)->facts.spec;
+      if (assignment->blocked > 0) blocked[spec.depth] += assignment->blocked * spec.cpus_milli;
     }
     HAUL_CHECK(outstanding == lane.outstanding && outstanding > 0);
     reserved += lane.running_width() * state.FindJob(key.job)->facts.spec.cpus_milli;
     tasks += outstanding;
   }
   HAUL_CHECK(reserved == worker.reserved_milli && tasks == worker.assigned_tasks);
-  HAUL_CHECK(reserved <= worker.profile.cpus_milli || worker.overcommitted);
+  HAUL_CHECK(blocked == worker.blocked_milli);
+  HAUL_CHECK(worker.used_milli() <= worker.profile.cpus_milli || worker.overcommitted);
   HAUL_CHECK(exclusive == worker.exclusive_assignments);
   HAUL_CHECK(state.roomy_workers().contains(worker.id) == worker.has_room());
   return assignments;
@@ -84,6 +89,14 @@ void CheckInvariants(const State& state) {
     HAUL_CHECK(limit == 0 || job.running_width <= limit || job.recovered);
   }
   HAUL_CHECK(active == state.active_jobs());
+  for (const Child& child : state.children()) {
+    const Job* job = state.FindJob(child.job);
+    HAUL_CHECK(job != nullptr && !job->is_ended());
+    // Where its parent's start is over, it is told to end.
+    HAUL_CHECK(state.ParentGoesOn(job->facts.spec.parent) || job->facts.cancel.has_value() ||
+               !state.serving() || state.WaitsForAdoption(*job) ||
+               Planted(PlantedBug::kChildrenOutliveParent));
+  }
 }
 
 }  // namespace haul::coordinator

@@ -111,8 +111,9 @@ void Core::On(const TasksFinished& event) {
       }
     }
     if (measured.count > 0) Note(measured);
-    if (!concluded.empty()) Note(AssignmentReduced{event.assignment, concluded});
+    if (!concluded.empty()) Reduce(event.assignment, concluded);
     Settle(event.job);
+    EndOrphans();
   }
   Do(SendDurable{event.session, event.batch_sequence},
      Planted(PlantedBug::kOutcomeConfirmedBeforeCommit) ? 0 : last_sequence_);
@@ -142,7 +143,7 @@ void Core::On(const TasksHandedBack& event) {
       given_back.Add(assignment->tasks.Intersection(range));
     if (!given_back.empty()) {
       WithdrawStarts(event.assignment, *state_.FindJob(event.job), given_back);
-      Note(AssignmentReduced{event.assignment, given_back});
+      Reduce(event.assignment, given_back);
       Settle(event.job);
     }
   }

@@ -17,6 +17,14 @@ namespace haul::coordinator {
 
 enum class WorkKind : std::uint8_t { kCommand = 1, kFunction = 2 };
 
+// The start of a task that submitted a job, while it goes on.
+struct ParentTask {
+  AssignmentId assignment;  // none: no task did
+  JobId job;
+  TaskIndex task = 0;
+  friend bool operator==(const ParentTask&, const ParentTask&) = default;
+};
+
 // What scheduling needs to know of a job. The rest (arguments, environment, …) is its template:
 // opaque bytes beside the core.
 struct JobSpec {
@@ -37,6 +45,8 @@ struct JobSpec {
   bool is_open = false;           // takes more tasks until it is closed; task_count is so far
   std::uint64_t input_bytes = 0;  // of all tasks
   InputSetId input_set;           // none for an array
+  ParentTask parent;              // the job ends with it
+  std::uint32_t depth = 0;        // the parent's and 1; 0: no task submitted it
 
   friend bool operator==(const JobSpec&, const JobSpec&) = default;
 };
@@ -223,6 +233,11 @@ struct AssignmentReduced {
   AssignmentId id;
   IntervalSet tasks;
 };
+// So many tasks of it wait for jobs that they submitted, and use no cpu meanwhile.
+struct TasksBlocked {
+  AssignmentId id;
+  std::uint64_t count = 0;
+};
 struct RevokeAsked {
   AssignmentId id;
 };
@@ -273,8 +288,8 @@ using DurableRecord =
 using VolatileRecord =
     std::variant<WorkerAttached, WorkerDetached, WorkerHeard, WorkerDraining, WorkerStopping,
                  WorkerDeparting, JobSuspected, TasksUnwanted, WorkerRefusedJob, AssignmentOpened,
-                 AssignmentReduced, RevokeAsked, RevokeAnswered, TasksMeasured, JobBlocked,
-                 AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn, JobKeptOpen, JobCaughtUp,
-                 LanesFed>;
+                 AssignmentReduced, TasksBlocked, RevokeAsked, RevokeAnswered, TasksMeasured,
+                 JobBlocked, AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn, JobKeptOpen,
+                 JobCaughtUp, LanesFed>;
 
 }  // namespace haul::coordinator

@@ -20,6 +20,7 @@ struct Candidate {
   std::uint64_t running = 0;
 
   std::uint32_t cpus_milli() const { return job->facts.spec.cpus_milli; }
+  std::uint32_t depth() const { return job->facts.spec.depth; }
   std::uint64_t reserved() const { return running * cpus_milli(); }
   // How many more may run at once, by what there is and by --max-running.
   std::uint64_t Wants() const {
@@ -30,9 +31,21 @@ struct Candidate {
     return running >= limit ? 0 : std::min(ready + ready_alone, limit - running);
   }
   auto Order() const {
-    return std::make_tuple(-static_cast<std::int64_t>(job->facts.spec.priority), reserved(),
-                           job->virtual_us, job->id);
+    return std::make_tuple(-std::int64_t{job->facts.spec.priority}, -std::int64_t{depth()},
+                           reserved(), job->virtual_us, job->id);
   }
+};
+
+// What a worker has free, less what this pass gave away.
+struct Room {
+  const Worker* worker = nullptr;
+  std::uint64_t given_milli = 0;
+
+  std::uint64_t At(std::uint32_t depth) const {
+    const std::uint64_t free_milli = worker->free_milli(depth);
+    return free_milli - std::min(free_milli, given_milli);
+  }
+  bool empty() const { return At(~0u) == 0; }
 };
 
 // Whether `other` should have what `mine` holds: it comes first, or has less and is behind.
@@ -42,6 +55,7 @@ bool Outranks(const Candidate& other, const Job& mine, std::uint64_t my_reserved
   if (other.job->facts.spec.priority != priority) {
     return other.job->facts.spec.priority > priority;
   }
+  if (other.depth() != mine.facts.spec.depth) return other.depth() > mine.facts.spec.depth;
   const std::uint64_t would_have = other.reserved() + other.cpus_milli();
   return would_have < my_reserved ||
          (would_have == my_reserved && other.job->virtual_us < mine.virtual_us);
@@ -62,7 +76,7 @@ class Pass {
                              .running = job.running_width});
     }
     for (const WorkerId id : state_.roomy_workers()) {
-      room_.emplace(id, state_.FindWorker(id)->free_milli());
+      room_.emplace(id, Room{.worker = state_.FindWorker(id)});
     }
     FillRoom();
     FeedLanes();
@@ -113,13 +127,12 @@ class Pass {
     std::uint64_t chosen_room = 0;
     std::uint64_t fitting = 0;
     for (const auto& [id, room] : room_) {
-      if (room < cpus) continue;
-      const Worker& worker = *state_.FindWorker(id);
-      if (!IsEligible(worker, job)) continue;
+      const std::uint64_t free_milli = room.At(candidate.depth());
+      if (free_milli < cpus || IsKeptFrom(id, job) || !IsEligible(*room.worker, job)) continue;
       ++fitting;
-      if (chosen == nullptr || room > chosen_room) {
-        chosen = &worker;
-        chosen_room = room;
+      if (chosen == nullptr || free_milli > chosen_room) {
+        chosen = room.worker;
+        chosen_room = free_milli;
       }
     }
     if (chosen == nullptr) return false;
@@ -130,17 +143,17 @@ class Pass {
     slots = alone ? 1 : std::min({slots, share, candidate.Wants(), candidate.ready, kMaxWidth});
     Grant(candidate, *chosen, alone, slots);
     auto room = room_.find(chosen->id);
-    room->second -= slots * cpus;
-    if (room->second == 0) room_.erase(room);
+    room->second.given_milli += slots * cpus;
+    if (room->second.empty()) room_.erase(room);
     return true;
   }
 
   // One task for a worker that has nothing, and gets nothing else.
   bool PlaceOnIdle(Candidate& candidate) {
     const auto idle = std::find_if(room_.begin(), room_.end(), [&](const auto& entry) {
-      const Worker& worker = *state_.FindWorker(entry.first);
-      return worker.assigned_tasks == 0 && entry.second == worker.profile.cpus_milli &&
-             IsEligible(worker, *candidate.job);
+      const Worker& worker = *entry.second.worker;
+      return worker.assigned_tasks == 0 && entry.second.given_milli == 0 &&
+             !IsKeptFrom(entry.first, *candidate.job) && IsEligible(worker, *candidate.job);
     });
     if (idle == room_.end()) return false;
     Grant(candidate, *state_.FindWorker(idle->first), true, 1);
@@ -166,7 +179,8 @@ class Pass {
     const Worker* best = nullptr;
     for (const auto& [id, worker] : state_.workers()) {
       if (!worker.takes_work() || !IsEligible(worker, job)) continue;
-      if (best == nullptr || worker.free_milli() > best->free_milli()) best = &worker;
+      const std::uint32_t depth = job.facts.spec.depth;
+      if (best == nullptr || worker.free_milli(depth) > best->free_milli(depth)) best = &worker;
     }
     if (best == nullptr) return;  // nobody ever: that keeps no room from others
     has_blocked_ = true;
@@ -174,9 +188,14 @@ class Pass {
       plan_.blocked.push_back({job.id, now_.monotonic_us});
     } else if (now_.monotonic_us - job.blocked_since_us >= options_.reserve_after_ms * 1000) {
       reserved_worker_ = best->id;
-      reserved_job_ = job.id;
-      room_.erase(best->id);
+      reserved_job_ = &job;
     }
+  }
+
+  // Not for deeper ones: what blocks its cpus may wait for them.
+  bool IsKeptFrom(WorkerId worker, const Job& job) const {
+    return worker == reserved_worker_ && &job != reserved_job_ &&
+           job.facts.spec.depth <= reserved_job_->facts.spec.depth;
   }
 
   // Turns grants into tasks, and tops up lanes that run low.
@@ -202,7 +221,7 @@ class Pass {
   }
 
   bool IsDenied(const Worker& worker, const Job& job) const {
-    if (worker.id == reserved_worker_ && job.id != reserved_job_) return true;
+    if (IsKeptFrom(worker.id, job)) return true;
     return std::any_of(candidates_.begin(), candidates_.end(), [&](const Candidate& other) {
       return other.Wants() > 0 && Outranks(other, job, job.reserved_milli()) &&
              IsEligible(worker, *other.job);
@@ -244,14 +263,15 @@ class Pass {
   // A worker with room and nothing to do gets part of what waits elsewhere.
   void AskBackForIdle() {
     for (const auto& [idle_id, room] : room_) {
-      const Worker& idle = *state_.FindWorker(idle_id);
+      const Worker& idle = *room.worker;
       const Lane* best = nullptr;
       std::int64_t best_ns = options_.revoke_above_ms * 1'000'000;
       for (const auto& [worker_id, key] : state_.backlogged_lanes()) {
         const Worker& worker = *state_.FindWorker(worker_id);
         const Job& job = *state_.FindJob(key.job);
         if (worker_id == idle_id || !worker.connected() || job.has_ready() || job.facts.cancel ||
-            room < job.facts.spec.cpus_milli || !MayRunMore(job) || !IsEligible(idle, job)) {
+            room.At(job.facts.spec.depth) < job.facts.spec.cpus_milli || IsKeptFrom(idle_id, job) ||
+            !MayRunMore(job) || !IsEligible(idle, job)) {
           continue;
         }
         const Lane& lane = worker.lanes.find(key)->second;
@@ -287,7 +307,7 @@ class Pass {
   const Now now_;
   Plan plan_;
   std::vector<Candidate> candidates_;
-  absl::btree_map<WorkerId, std::uint64_t> room_;  // free cpus in thousandths, where there are any
+  absl::btree_map<WorkerId, Room> room_;  // where there is any
   absl::btree_map<std::pair<WorkerId, LaneKey>, std::uint64_t> granted_;
   absl::btree_map<JobId, std::uint64_t> newly_running_;
   absl::btree_map<LaneKey, std::uint64_t> taken_;
@@ -295,7 +315,7 @@ class Pass {
   absl::btree_set<JobId> unblocked_;
   bool has_blocked_ = false;
   WorkerId reserved_worker_;
-  JobId reserved_job_;
+  const Job* reserved_job_ = nullptr;
 };
 
 bool Serves(const WorkerProfile& profile, const JobSpec& spec) {

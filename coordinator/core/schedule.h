@@ -1,6 +1,7 @@
 // Scheduling policy: free functions over the state that decide and change nothing.
 //
-// Priority first. Within a priority, the job with the least reserved cpus is served first, ties by
+// Priority first. Within a priority, jobs that tasks submitted come before those of their parents,
+// which wait for them; then the job with the least reserved cpus is served first, ties by
 // the cpu time used so far (weighted fair sharing by virtual time, as in start-time fair queueing:
 // P. Goyal, H. Vin, H. Cheng, SIGCOMM 1996). How long an assignment is follows guided
 // self-scheduling (C. Polychronopoulos, D. Kuck, IEEE Trans. Computers C-36(12), 1987), bounded by

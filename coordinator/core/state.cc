@@ -30,6 +30,20 @@ JobState Job::state() const {
                                                                  : JobState::kQueued;
 }
 
+std::uint64_t Worker::used_milli() const {
+  std::uint64_t blocked = 0;
+  for (const auto& [depth, milli] : blocked_milli) blocked += milli;
+  return reserved_milli - std::min(reserved_milli, blocked);
+}
+
+std::uint64_t Worker::free_milli(std::uint32_t depth) const {
+  std::uint64_t usable = profile.cpus_milli;
+  for (const auto& [shallower, milli] : blocked_milli) {
+    if (shallower < depth) usable += milli;
+  }
+  return std::min(usable - std::min(usable, reserved_milli), profile.cpus_milli);
+}
+
 Charge Job::ChargeOf(TaskIndex task) const {
   const auto it = facts.charges.find(task);
   return it == facts.charges.end() ? Charge{} : it->second;
@@ -75,6 +89,12 @@ const Job* State::FindRequest(const std::string& owner, const std::string& reque
 
 const Job* State::NewestJob() const { return FindJob(newest_job_); }
 
+bool State::ParentGoesOn(const ParentTask& parent) const {
+  const Assignment* assignment = FindAssignment(parent.assignment);
+  return assignment != nullptr && assignment->job == parent.job &&
+         assignment->tasks.Contains(parent.task);
+}
+
 Job& State::MutableJob(JobId id) {
   const auto it = jobs_.find(id);
   HAUL_CHECK(it != jobs_.end());
@@ -113,6 +133,9 @@ void State::On(const JobAccepted& record) {
   job.facts.accepted_unix_us = record.unix_us;
   job.facts.open = record.spec.is_open;
   if (job.facts.open) open_jobs_.insert(job.id);
+  if (const ParentTask& parent = record.spec.parent; !parent.assignment.is_none()) {
+    children_.insert({parent.assignment, parent.task, job.id});
+  }
   job.ready.Add({0, record.spec.task_count});
   if (!record.spec.request_id.empty()) {
     requests_[{record.spec.owner, record.spec.request_id}] = record.job;
@@ -187,6 +210,8 @@ void State::On(const JobEnded& record) {
   job.facts.spec.task_count = record.counts.total();  // of an open one the store forgets the rest
   job.facts.open = false;
   open_jobs_.erase(job.id);
+  const ParentTask& parent = job.facts.spec.parent;
+  children_.erase({parent.assignment, parent.task, job.id});
   // From here on the job is its counts; which task ended how is in the store.
   job.facts.done = {};
   job.facts.charges.clear();
@@ -252,7 +277,7 @@ void State::On(const WorkerAttached& record) {
   worker.session = record.session;
   worker.profile = record.profile;
   worker.draining = worker.draining || record.draining;
-  worker.overcommitted = worker.reserved_milli > worker.profile.cpus_milli;
+  worker.overcommitted = worker.used_milli() > worker.profile.cpus_milli;
   sessions_[record.session] = record.worker;
   awaited_.erase(record.worker);
   CountFunctions(worker, 1);
@@ -329,7 +354,7 @@ void State::ChangeLane(Worker& worker, Job& job, const Assignment& assignment, s
   job.running_width += after - before;
   worker.assigned_tasks += change;
   worker.reserved_milli += (after - before) * job.facts.spec.cpus_milli;
-  if (worker.reserved_milli <= worker.profile.cpus_milli) worker.overcommitted = false;
+  if (worker.used_milli() <= worker.profile.cpus_milli) worker.overcommitted = false;
 
   const std::pair<WorkerId, LaneKey> place{worker.id, key};
   if (tasks < 0) hungry_.insert(place);
@@ -372,7 +397,7 @@ void State::On(const AssignmentOpened& record) {
   }
   job.started = true;
   ChangeLane(worker, job, assignment, static_cast<std::int64_t>(record.tasks.size()));
-  if (worker.reserved_milli > worker.profile.cpus_milli) worker.overcommitted = true;
+  if (worker.used_milli() > worker.profile.cpus_milli) worker.overcommitted = true;
   IndexJob(job);
 }
 
@@ -407,10 +432,34 @@ void State::On(const AssignmentReduced& record) {
   if (undone.size() < record.tasks.size()) {
     worker.lanes.find(LaneKey{job.id, assignment.alone})->second.ran_some = true;
   }
+  ChangeBlocked(worker, assignment, std::min(assignment.blocked, assignment.tasks.size()));
   if (assignment.exclusive && assignment.tasks.empty()) --worker.exclusive_assignments;
   ChangeLane(worker, job, assignment, -static_cast<std::int64_t>(record.tasks.size()));
   if (!undone.empty()) Requeue(job, undone);
   if (assignment.tasks.empty()) assignments_.erase(it);
+}
+
+void State::ChangeBlocked(Worker& worker, Assignment& assignment, std::uint64_t count) {
+  if (count == assignment.blocked) return;
+  const JobSpec& spec = FindJob(assignment.job)->facts.spec;
+  worker.exclusive_assignments -= assignment.fills_worker() ? 1 : 0;
+  std::uint64_t& milli = worker.blocked_milli[spec.depth];
+  milli -= assignment.blocked * spec.cpus_milli;
+  milli += count * spec.cpus_milli;
+  if (milli == 0) worker.blocked_milli.erase(spec.depth);
+  assignment.blocked = count;
+  worker.exclusive_assignments += assignment.fills_worker() ? 1 : 0;
+  worker.overcommitted = worker.used_milli() > worker.profile.cpus_milli;
+}
+
+// Those that resume may have to wait for a cpu again: the worker sees to it that no more are used
+// than it has.
+void State::On(const TasksBlocked& record) {
+  const auto it = assignments_.find(record.id);
+  HAUL_CHECK(it != assignments_.end());
+  Worker& worker = MutableWorker(it->second.worker);
+  ChangeBlocked(worker, it->second, std::min(record.count, it->second.tasks.size()));
+  IndexWorker(worker);
 }
 
 void State::On(const RevokeAsked& record) {

@@ -112,21 +112,27 @@ struct Worker {
   std::int64_t drain_deadline_us = 0;  // monotonic; 0: none
   bool stopping = false;
   bool departing = false;
-  std::uint32_t exclusive_assignments = 0;  // while it has one, it gets nothing else
+  std::uint32_t exclusive_assignments = 0;  // while it has one not blocked, it gets nothing else
   bool overcommitted = false;               // adopted more than fits now; until that is done
-  std::uint64_t reserved_milli = 0;
+  std::uint64_t reserved_milli = 0;         // blocked tasks included
+  // By depth of their jobs: reserved for tasks that are blocked, and use none of it.
+  absl::btree_map<std::uint32_t, std::uint64_t> blocked_milli;
   std::uint64_t assigned_tasks = 0;
   std::uint64_t ended_tasks = 0;
   absl::btree_map<LaneKey, Lane> lanes;
 
   bool connected() const { return !session.is_none(); }
-  std::uint64_t free_milli() const {
-    return reserved_milli < profile.cpus_milli ? profile.cpus_milli - reserved_milli : 0;
-  }
+  // What tasks that are not blocked use.
+  std::uint64_t used_milli() const;
+  // For tasks of jobs at this depth. What a blocked task gave back is for deeper ones alone: they
+  // are what it waits for, and so no depth ever has more started tasks than there are cpus.
+  std::uint64_t free_milli(std::uint32_t depth = 0) const;
   bool takes_work() const {
     return connected() && (!draining || Planted(PlantedBug::kDrainingWorkerFed)) && !departing;
   }
-  bool has_room() const { return takes_work() && exclusive_assignments == 0 && free_milli() > 0; }
+  bool has_room() const {
+    return takes_work() && exclusive_assignments == 0 && used_milli() < profile.cpus_milli;
+  }
 };
 
 struct Assignment {
@@ -138,6 +144,17 @@ struct Assignment {
   bool alone = false;
   bool exclusive = false;  // nothing else is given to its worker meanwhile
   bool revoke_asked = false;
+  std::uint64_t blocked = 0;  // of `tasks`
+
+  bool fills_worker() const { return exclusive && blocked == 0; }
+};
+
+// A job that has not ended, by the task that submitted it.
+struct Child {
+  AssignmentId assignment;
+  TaskIndex task = 0;
+  JobId job;
+  friend auto operator<=>(const Child&, const Child&) = default;
 };
 
 class State {
@@ -166,6 +183,9 @@ class State {
     return backlogged_;
   }
   const absl::btree_set<JobId>& open_jobs() const { return open_jobs_; }
+  const absl::btree_set<Child>& children() const { return children_; }
+  // Whether the task that submitted it still has the start in which it did.
+  bool ParentGoesOn(const ParentTask& parent) const;
   std::uint64_t active_jobs() const { return active_jobs_; }
   // Workers known before the restart that have not come back; while there is one, recovered jobs
   // wait.
@@ -198,6 +218,7 @@ class State {
   void On(const WorkerRefusedJob& record);
   void On(const AssignmentOpened& record);
   void On(const AssignmentReduced& record);
+  void On(const TasksBlocked& record);
   void On(const RevokeAsked& record);
   void On(const RevokeAnswered& record);
   void On(const TasksMeasured& record);
@@ -214,6 +235,7 @@ class State {
   Worker& MutableWorker(WorkerId id);
   // Adds to or takes from a lane, and everything that follows from its size.
   void ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks);
+  void ChangeBlocked(Worker& worker, Assignment& assignment, std::uint64_t count);
   void Requeue(Job& job, const IntervalSet& tasks);
   void IndexJob(const Job& job);
   void IndexWorker(const Worker& worker);
@@ -228,6 +250,7 @@ class State {
   absl::btree_map<ServedFunction, std::uint32_t> functions_;
   absl::btree_set<JobId> ready_jobs_;
   absl::btree_set<JobId> open_jobs_;
+  absl::btree_set<Child> children_;
   absl::btree_set<WorkerId> roomy_workers_;
   absl::btree_set<std::pair<WorkerId, LaneKey>> hungry_;
   absl::btree_set<std::pair<WorkerId, LaneKey>> backlogged_;

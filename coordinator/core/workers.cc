@@ -98,9 +98,10 @@ std::vector<AssignmentId> Core::Reattach(const Worker& worker, const WorkerConne
     for (const TaskRange& range : held.ranges) missing.Remove(range);
     touched.insert(assignment->job);
     Note(RevokeAnswered{held.id});
+    Note(TasksBlocked{held.id, held.blocked});
     if (missing.empty()) continue;
     WithdrawStarts(held.id, *state_.FindJob(assignment->job), missing);
-    Note(AssignmentReduced{held.id, missing});
+    Reduce(held.id, missing);
   }
   std::vector<AssignmentId> unknown_to_it;
   for (const auto& [key, lane] : worker.lanes) {
@@ -112,7 +113,7 @@ std::vector<AssignmentId> Core::Reattach(const Worker& worker, const WorkerConne
     const Assignment& assignment = *state_.FindAssignment(id);
     touched.insert(assignment.job);
     WithdrawStarts(id, *state_.FindJob(assignment.job), assignment.tasks);
-    Note(AssignmentReduced{id, IntervalSet(assignment.tasks)});
+    Reduce(id, IntervalSet(assignment.tasks));
   }
   for (const JobId job : touched) Settle(job);
   return dropped;
@@ -143,6 +144,7 @@ bool Core::Adopt(const Worker& worker, const HeldAssignment& held) {
   if (job->facts.spec.at_most_once) tasks = tasks.Intersection(job->facts.started);
   if (tasks.empty()) return false;
   Note(AssignmentOpened{held.id, held.job, worker.id, tasks, held.width, held.alone});
+  Note(TasksBlocked{held.id, held.blocked});
   return true;
 }
 
@@ -203,7 +205,7 @@ void Core::Lose(WorkerId id, const std::string& reason, Loss loss) {
   for (const AssignmentId assignment_id : lost) {
     const Assignment& assignment = *state_.FindAssignment(assignment_id);
     touched.insert(assignment.job);
-    Note(AssignmentReduced{assignment_id, IntervalSet(assignment.tasks)});
+    Reduce(assignment_id, IntervalSet(assignment.tasks));
   }
   if (worker.connected()) Do(CloseSession{worker.session, absl::AbortedError(reason)});
   // From here on, also after a restart, nothing that it still says about these tasks counts; what

@@ -90,6 +90,34 @@ TEST_F(AttachTest, WhatAWorkerNeverHadIsDropped) {
   EXPECT_EQ(worker.NextAssignment().count(), 3u) << "the job is given out in earnest";
 }
 
+TEST_F(AttachTest, WhatATaskWaitsForRunsOnItsCpuAndEndsWithIt) {
+  TestWorker worker(*sessions_);
+  v1::Hello hello = TestWorker::Hello("one");
+  hello.set_cpus_milli(1000);
+  worker.Attach(hello);
+  Accepted(ArrayJob(1));
+  const v1::Assignment parent = worker.NextAssignment();
+  v1::JobSpec spec = ArrayJob(1);
+  spec.mutable_parent()->set_job_id(parent.job_id());
+  EXPECT_THAT(Submit({Whole(spec)}), Fails(kInvalid, "parent.assignment_id: 0"));
+  spec.mutable_parent()->set_assignment_id(parent.assignment_id());
+  const std::uint64_t child = Accepted(spec);
+  EXPECT_EQ(Get(child).spec().parent().job_id(), parent.job_id());
+  v1::WorkerMessage message;
+  v1::Blocked& blocked = *message.add_blocked();
+  blocked.set_assignment_id(parent.assignment_id());
+  blocked.set_count(1);
+  worker.Write(message);
+  const v1::Assignment assignment = worker.NextAssignment();
+  EXPECT_EQ(assignment.job_id(), child);
+  EXPECT_EQ(assignment.depth(), 1u);
+  worker.Report(parent, Succeeded(0, 1));
+  worker.AwaitDurable();
+  EXPECT_TRUE(Get(child).cancel_requested());
+  EXPECT_THAT(Submit({Whole(spec)}),
+              Fails(grpc::StatusCode::FAILED_PRECONDITION, "parent: task 0 of job"));
+}
+
 TEST_F(AttachTest, TheNewerWorkerOfANameWinsAndTheOlderIsTold) {
   TestWorker older(*sessions_), newer(*sessions_);
   older.Attach(TestWorker::Hello("same", "first life"));

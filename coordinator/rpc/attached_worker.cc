@@ -71,6 +71,9 @@ absl::Status AttachedWorker::Take(v1::WorkerMessage& message) {
     if (!event.ok()) return event.status();
     loop_.Handle(*event);
   }
+  for (const v1::Blocked& blocked : message.blocked()) {
+    loop_.Handle(BlockedReported{session_, AssignmentId(blocked.assignment_id()), blocked.count()});
+  }
   if (message.heartbeat()) {
     Outgoing().set_heartbeat(true);
     WriteSoon();
@@ -154,6 +157,7 @@ void AttachedWorker::Assign(const SendAssignment& send, const std::string* job_t
     assignment.set_cpus_milli(spec.cpus_milli);
     assignment.set_priority(spec.priority);
     assignment.set_at_most_once(spec.at_most_once);
+    assignment.set_depth(spec.depth);
     if (inputs.count() > 0) wire::ToWire(inputs.Slice(offset, count), assignment.mutable_inputs());
     if (next == send.tasks.first && job_template != nullptr) {
       assignment.mutable_spec()->ParseFromString(*job_template);

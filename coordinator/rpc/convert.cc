@@ -169,6 +169,12 @@ absl::StatusOr<JobSpec> ToCore(const v1::JobSpec& spec, const Limits& limits) {
   core.at_most_once = spec.at_most_once();
   core.is_volatile = spec.volatile_job();
   core.is_open = spec.open();
+  if (spec.has_parent()) {
+    core.parent = {.assignment = AssignmentId(spec.parent().assignment_id()),
+                   .job = JobId(spec.parent().job_id()),
+                   .task = spec.parent().task()};
+    if (core.parent.assignment.is_none()) return Refused("parent.assignment_id", "0");
+  }
   core.task_count = spec.task_count();
   return core;
 }
@@ -280,7 +286,8 @@ absl::StatusOr<WorkerConnected> ToCore(SessionId session, const v1::Hello& hello
     core = {.id = AssignmentId(held.assignment_id()),
             .job = JobId(held.job_id()),
             .width = held.width(),
-            .alone = held.alone()};
+            .alone = held.alone(),
+            .blocked = held.blocked()};
     absl::StatusOr<std::vector<TaskRange>> ranges = wire::FromWire(held.ranges(), "hello.held");
     if (!ranges.ok()) return ranges.status();
     core.ranges = *std::move(ranges);
@@ -362,6 +369,12 @@ v1::JobStatus ToWire(const State& state, const Job& job) {
   spec.set_at_most_once(facts.spec.at_most_once);
   spec.set_volatile_job(facts.spec.is_volatile);
   spec.set_open(facts.open);
+  if (facts.spec.depth > 0) {
+    const ParentTask& parent = facts.spec.parent;
+    spec.mutable_parent()->set_assignment_id(parent.assignment.value());
+    spec.mutable_parent()->set_job_id(parent.job.value());
+    spec.mutable_parent()->set_task(parent.task);
+  }
   if (facts.spec.kind == WorkKind::kFunction) {
     spec.mutable_function()->set_name(facts.spec.function);
     spec.mutable_function()->set_signature(facts.spec.signature);

@@ -71,6 +71,10 @@ class Checker {
     if (spec.max_attempts == 0 || spec.max_attempts > most_attempts) {
       return Number("jobs.max_attempts", spec.max_attempts, most_attempts);
     }
+    if ((spec.depth > 0) == spec.parent.assignment.is_none()) {
+      return Damaged(absl::StrCat("jobs.depth: ", spec.depth, " of a job ",
+                                  spec.depth > 0 ? "without" : "with", " a parent"));
+    }
     for (const auto& [column, text] :
          {std::pair("jobs.name", &spec.name), std::pair("jobs.owner", &spec.owner),
           std::pair("jobs.request_id", &spec.request_id),

@@ -73,6 +73,13 @@ TEST(CheckRecoveredTest, RefusesEpochsThatNoAssignmentIdHasRoomFor) {
 TEST(CheckRecoveredTest, RefusesJobsThatCannotBe) {
   ExpectDamaged(OneJob(0), "jobs.task_count: 0");
   ExpectDamaged(OneJob(~0ull), "jobs.task_count");
+  Recovered child = OneJob(1);
+  child.jobs[0].record.spec.depth = 1;
+  ExpectDamaged(child, "jobs.depth: 1 of a job without a parent");
+  child.jobs[0].record.spec.parent.assignment = AssignmentId(1, 1);
+  EXPECT_TRUE(CheckRecovered(child).ok());
+  child.jobs[0].record.spec.depth = 0;
+  ExpectDamaged(child, "jobs.depth: 0 of a job with a parent");
   Recovered recovered = OneJob();
   recovered.jobs[0].record.spec.cpus_milli = 0;
   ExpectDamaged(recovered, "jobs.cpus_milli: 0");

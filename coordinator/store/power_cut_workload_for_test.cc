@@ -91,6 +91,10 @@ class Planner {
     job.job_template = Bytes(random_(), random_() % 3000);
     staged_ = 0;
     job.record.spec.at_most_once = random_() % 3 == 0;
+    if (id % 4 == 0) {
+      job.record.spec.parent = {AssignmentId(1, id), JobId(id - 1), id};
+      job.record.spec.depth = 1;
+    }
     running_[id] = {job.record.spec.task_count, 0, job.record.spec.at_most_once};
     step.writes.emplace_back(std::move(job));
   }
@@ -191,7 +195,9 @@ std::string Text(const DurableRecord& record) {
       const JobSpec& s = r.spec;
       return absl::StrCat("job ", r.job.value(), " ", s.name, " ", s.owner, " ", s.request_id, " ",
                           s.description, " ", s.function, " ", s.task_count, " ",
-                          s.input_set.value(), " ", s.at_most_once ? "once " : "", r.unix_us);
+                          s.input_set.value(), " ", s.at_most_once ? "once " : "",
+                          s.parent.assignment.value(), " ", s.parent.job.value(), " ",
+                          s.parent.task, " ", s.depth, " ", r.unix_us);
     }
     std::string operator()(const OutcomeRecorded& r) const {
       return absl::StrCat("outcome ", r.job.value(), " ", r.tasks.first, "+", r.tasks.count, " ",

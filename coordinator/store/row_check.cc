@@ -38,6 +38,13 @@ std::uint32_t CheckOf(const JobAccepted& record) {
   // What came with a later version counts where it is there: older rows keep their check.
   if (spec.at_most_once) check.Add(1u);
   if (spec.is_open) check.Add(2u);
+  if (spec.depth > 0) {
+    check.Add(3u)
+        .Add(spec.parent.assignment.value())
+        .Add(spec.parent.job.value())
+        .Add(spec.parent.task)
+        .Add(spec.depth);
+  }
   return check.Add(record.job.value())
       .Add(spec.name)
       .Add(spec.owner)

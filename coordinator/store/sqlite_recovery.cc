@@ -27,7 +27,7 @@ constexpr char kJobsQuery[] =
     "max_running,max_attempts,input_set,input_bytes,accepted_unix_us,state,"
     "cancel_by IS NOT NULL,cancel_by,cancel_unix_us,ended_unix_us,succeeded,failed,cancelled,lost,"
     "CASE WHEN state='accepted' THEN template END,description,row_check,cancel_check,end_check,"
-    "at_most_once,is_open FROM jobs ORDER BY id";
+    "at_most_once,is_open,parent_assignment,parent_job,parent_task,depth FROM jobs ORDER BY id";
 
 // ---- rows that look like rows and cannot be, from before there were checks ----
 
@@ -87,7 +87,11 @@ absl::StatusOr<JobAccepted> ReadAccepted(const Statement& row) {
                               .is_volatile = false,
                               .is_open = row.Signed(30) != 0,
                               .input_bytes = row.Unsigned(13),
-                              .input_set = InputSetId(row.Unsigned(12))},
+                              .input_set = InputSetId(row.Unsigned(12)),
+                              .parent = {.assignment = AssignmentId(row.Unsigned(31)),
+                                         .job = JobId(row.Unsigned(32)),
+                                         .task = row.Unsigned(33)},
+                              .depth = row.Unsigned32(34)},
                      .unix_us = row.Signed(14)};
 }
 

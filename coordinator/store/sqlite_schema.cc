@@ -42,6 +42,10 @@ CREATE TABLE jobs (
   max_attempts INTEGER NOT NULL,
   at_most_once INTEGER NOT NULL DEFAULT 0,
   is_open INTEGER NOT NULL DEFAULT 0,    -- was accepted as an open job
+  parent_assignment INTEGER,             -- NULL: no task submitted it
+  parent_job INTEGER,
+  parent_task INTEGER,
+  depth INTEGER NOT NULL DEFAULT 0,      -- of tasks that submit jobs whose tasks submit jobs, ...
   input_set INTEGER,                     -- inputs.set_id
   input_bytes INTEGER NOT NULL,
   accepted_unix_us INTEGER NOT NULL,
@@ -215,6 +219,13 @@ constexpr char kToVersion3[] =
     "ALTER TABLE jobs ADD COLUMN at_most_once INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE jobs ADD COLUMN is_open INTEGER NOT NULL DEFAULT 0;";
 
+// Version 3 had no jobs that tasks submit.
+constexpr char kToVersion4[] =
+    "ALTER TABLE jobs ADD COLUMN parent_assignment INTEGER;"
+    "ALTER TABLE jobs ADD COLUMN parent_job INTEGER;"
+    "ALTER TABLE jobs ADD COLUMN parent_task INTEGER;"
+    "ALTER TABLE jobs ADD COLUMN depth INTEGER NOT NULL DEFAULT 0;";
+
 // Only its owner may read the database; its companions take their mode from it.
 absl::Status MakeFile(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -347,7 +358,8 @@ absl::Span<const Migration> Migrations() {
   static const std::string* const to_version_2 = new std::string(absl::StrCat(kToVersion2, kViews));
   static const std::string* const to_version_3 =
       new std::string(absl::StrCat(kToVersion3, kTablesOfVersion3));
-  static const Migration migrations[] = {{2, to_version_2->c_str()}, {3, to_version_3->c_str()}};
+  static const Migration migrations[] = {
+      {2, to_version_2->c_str()}, {3, to_version_3->c_str()}, {4, kToVersion4}};
   return migrations;
 }
 

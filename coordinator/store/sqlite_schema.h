@@ -13,7 +13,7 @@
 namespace haul::coordinator {
 
 inline constexpr std::int64_t kApplicationId = 0x4861756c;  // "Haul"
-inline constexpr std::int64_t kSchemaVersion = 3;
+inline constexpr std::int64_t kSchemaVersion = 4;
 inline constexpr char kDatabaseName[] = "haul.db";
 
 // Opens the database for writing, makes its tables if it is new, and brings an older schema to this

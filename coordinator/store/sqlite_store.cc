@@ -80,9 +80,9 @@ absl::Status SqliteStore::Prepare() {
       {&statements_.has_job, "SELECT 1 FROM jobs WHERE id=?"},
       {&statements_.add_job,
        "INSERT INTO jobs(id,name,owner,request_id,kind,function,signature,task_count,priority,"
-       "cpus_milli,max_running,max_attempts,at_most_once,is_open,input_set,input_bytes,"
-       "accepted_unix_us,description,template,row_check) "
-       "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
+       "cpus_milli,max_running,max_attempts,at_most_once,is_open,parent_assignment,"
+       "parent_job,parent_task,depth,input_set,input_bytes,accepted_unix_us,description,template,"
+       "row_check) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
       {&statements_.cancel_job,
        "UPDATE jobs SET cancel_by=?2,cancel_unix_us=?3,cancel_check=?4 WHERE id=?1"},
       {&statements_.end_job,

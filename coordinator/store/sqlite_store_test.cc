@@ -93,7 +93,7 @@ TEST_F(SqliteStoreTest, ANewerSchemaIsRefusedWithBothVersions) {
   const auto store = SqliteStore::Open(data_dir());
   EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(store.status().message()), HasSubstr("version 12"));
-  EXPECT_THAT(std::string(store.status().message()), HasSubstr("only version 3:"));
+  EXPECT_THAT(std::string(store.status().message()), HasSubstr("only version 4:"));
 }
 
 TEST_F(SqliteStoreTest, ADatabaseOfSomethingElseIsLeftAlone) {

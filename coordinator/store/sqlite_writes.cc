@@ -140,8 +140,10 @@ absl::Status SqliteStore::Apply(const AddJob& write) {
       NullIfEmpty(spec.request_id), WorkKindName(spec.kind), NullIfEmpty(spec.function),
       NullIfEmpty(spec.signature), spec.task_count, spec.priority, spec.cpus_milli,
       spec.max_running, spec.max_attempts, static_cast<int>(spec.at_most_once),
-      static_cast<int>(spec.is_open), NullIf(spec.input_set.value(), 0), spec.input_bytes,
-      write.record.unix_us, std::string_view(spec.description), Blob{write.job_template},
+      static_cast<int>(spec.is_open), NullIf(spec.parent.assignment.value(), 0),
+      NullIf(spec.parent.job.value(), 0), NullIf(spec.parent.task, 0), spec.depth,
+      NullIf(spec.input_set.value(), 0), spec.input_bytes, write.record.unix_us,
+      std::string_view(spec.description), Blob{write.job_template},
       SplitCheck{CheckOf(write.record), CheckOfTemplate(write.record.job, write.job_template)}
           .packed());
   if (absl::Status added = statements_.add_job.Run(); !added.ok()) return added;

@@ -205,6 +205,18 @@ TEST_P(StoreContractTest, StartsComeBackInTheirOrderAndBeforeOutcomes) {
   EXPECT_EQ(TryCommit(StartsRecorded{JobId(9), {0, 1}, {}}).code(), absl::StatusCode::kInternal);
 }
 
+TEST_P(StoreContractTest, AJobOfATaskComesBackWithItsParent) {
+  AddJob job = Job(2);
+  job.record.spec.parent = {AssignmentId(3, 7), JobId(1), 5};
+  job.record.spec.depth = 2;
+  Commit(Job(1), job);
+  const Recovered recovered = Restart();
+  ASSERT_EQ(recovered.jobs.size(), 2u);
+  EXPECT_EQ(recovered.jobs[0].record.spec.parent, ParentTask());
+  EXPECT_EQ(recovered.jobs[1].record.spec.parent, job.record.spec.parent);
+  EXPECT_EQ(recovered.jobs[1].record.spec.depth, 2u);
+}
+
 TEST_P(StoreContractTest, AnOpenJobComesBackWithWhatItWasExtendedBy) {
   AddJob job = Job(1, 1, 3);
   job.record.spec.is_open = true;

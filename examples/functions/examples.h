@@ -39,4 +39,13 @@ inline constexpr haul::Function<void(std::string)> kFail{"fail.v1"};
 // or "spin" (for ever, without listening).
 inline constexpr haul::Function<void(std::string)> kCrash{"crash.v1"};
 
+// (depth, fan_out): how many tasks a tree of such a depth has, each a task of its own that waits
+// for its children.
+inline constexpr haul::Function<std::uint64_t(std::uint32_t, std::uint32_t)> kCountTree{
+    "count_tree.v1"};
+
+// Calls the function of this name, which takes a string, with the second one, and says how that
+// ended.
+inline constexpr haul::Function<std::string(std::string, std::string)> kRelay{"relay.v1"};
+
 }  // namespace examples

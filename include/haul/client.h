@@ -135,6 +135,13 @@ struct Array {
   std::uint64_t count = 1;
 };
 
+// The start of a task that submits a job, which ends with it.
+struct ParentTask {
+  std::uint64_t assignment_id = 0;  // the task's fencing token
+  JobId job;
+  std::uint64_t task = 0;
+};
+
 struct JobSpec {
   std::string name;
   std::variant<Command, FunctionCall> work;
@@ -150,6 +157,7 @@ struct JobSpec {
   bool volatile_job = false;  // never touches the disk
   // It grows by Client::Extend until that closes it. Submitted with the inputs there are, or none.
   bool open = false;
+  std::optional<ParentTask> parent;  // absent: no task submits it
   // Commands only: most resident memory of a task with all its processes; 0: no limit.
   std::uint64_t memory_bytes = 0;
 };
@@ -389,6 +397,7 @@ struct ConnectOptions {
   std::string token;                                   // itself; then no file is read
   std::chrono::milliseconds timeout{5000};             // of Connect
   std::chrono::milliseconds reconnect_timeout{60000};  // see Client
+  std::stop_token stop;                                // ends Submit's trying, which says kStopped
 };
 
 // Where the connection is lost, Submit (of a source that can be rewound), Extend, Follow, Wait and

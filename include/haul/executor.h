@@ -316,6 +316,9 @@ struct ExecutorOptions {
   bool detail = false;        // TaskInfo of every single task
   Isolation isolation = Isolation::kThread;
   std::uint32_t tasks_per_process = 0;  // with kProcess: then a new one; 0: no limit
+  // Its jobs are those of this task, and end with it: for hosts of functions. A function itself has
+  // Context::Submit.
+  std::optional<client::ParentTask> parent;
 };
 
 template <typename Result, typename Range>
@@ -340,6 +343,11 @@ class Executor {
     return Future<Result>(
         Add(function.name(), &Called::Signature, Called::EncodeArguments(arguments...)));
   }
+  // Likewise where the function is known only now: its name and signature as it is served, and
+  // arguments that are encoded already (codec.h).
+  std::shared_ptr<internal::Task> SubmitEncoded(const std::string& function,
+                                                const std::string& signature,
+                                                std::string arguments);
 
   // The results of `function` for each element of `arguments`, in order: an element is the
   // argument, or a tuple or pair of several. Lazily: no more than `in_flight` are ahead of what was
@@ -364,6 +372,9 @@ class Executor {
   void Join();
   // Closes it and cancels what has not ended: what has not started never will.
   void Terminate();
+  // Leaves its jobs as they are: nothing more is sent to them, nothing more is heard of them, and
+  // futures that have no result yet fail with kStopped.
+  void Abandon();
 
  private:
   class Impl;

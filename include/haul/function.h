@@ -82,6 +82,57 @@ class Function<Result(Arguments...)> {
   const char* name_;
 };
 
+// A task that another one submitted gave no result.
+class ChildError : public std::runtime_error {
+ public:
+  enum class Cause : std::uint8_t {
+    kFailed = HAUL_ANSWER_FAILED,  // the function threw: its message
+    kCrashed = HAUL_ANSWER_CRASHED,
+    kTimedOut = HAUL_ANSWER_TIMED_OUT,
+    kCancelled = HAUL_ANSWER_CANCELLED,
+    kLost = HAUL_ANSWER_LOST,
+    kRefused = HAUL_ANSWER_REFUSED,  // it never started: nobody serves it, or a limit is reached
+  };
+  ChildError(Cause cause, const std::string& message)
+      : std::runtime_error(message), cause_(cause) {}
+  Cause cause() const { return cause_; }
+
+ private:
+  Cause cause_;
+};
+
+// A task that waits for another one is asked to stop: cancelled, or out of time.
+class StopRequested : public std::runtime_error {
+ public:
+  StopRequested() : std::runtime_error("it was asked to stop while it waited") {}
+};
+
+// The result of a task that this one submitted; see Context::Submit. On this task's thread, while
+// its Context lives.
+template <typename Result>
+class ChildFuture {
+ public:
+  ChildFuture(const haul_call& call, std::uint64_t number) : call_(&call), number_(number) {}
+
+  // Waits for it, once. Meanwhile the cpus of this task serve those it waits for, so that no depth
+  // of tasks that wait for tasks comes to a standstill. Throws ChildError, or StopRequested.
+  Result Get() const {
+    haul_answer answer{};
+    answer.struct_size = sizeof answer;
+    call_->host->wait(call_->task, number_, &answer);
+    const std::string_view data(static_cast<const char*>(answer.data), answer.size);
+    if (answer.status == HAUL_ANSWER_STOPPED) throw StopRequested();
+    if (answer.status != HAUL_ANSWER_RESULT) {
+      throw ChildError(static_cast<ChildError::Cause>(answer.status), std::string(data));
+    }
+    return Function<Result()>::DecodeResult(data);
+  }
+
+ private:
+  const haul_call* call_;
+  std::uint64_t number_;
+};
+
 // What a running task knows of itself. Made for one call, used by the thread that makes it; the
 // tokens that it gives may go to other threads and outlive it.
 class Context {
@@ -104,6 +155,23 @@ class Context {
   void Log(std::string_view text) const {
     constexpr std::size_t kKnowsIt = offsetof(haul_host, log) + sizeof(haul_host::log);
     if (call_.host->struct_size >= kKnowsIt) call_.host->log(call_.task, text.data(), text.size());
+  }
+
+  // Calls `function` as a task of its own, on any worker that serves it; it runs with the cpus, the
+  // priority and the isolation of this task's job. What has not ended when this task does is
+  // cancelled. Arguments of at most 128 KiB; at most 10,000 calls without an answer, and 16 such
+  // calls within each other.
+  template <typename Result, typename... Arguments>
+  ChildFuture<Result> Submit(const Function<Result(Arguments...)>& function,
+                             std::type_identity_t<Arguments>... arguments) const {
+    using Called = Function<Result(Arguments...)>;
+    constexpr std::size_t kKnowsIt = offsetof(haul_host, wait) + sizeof(haul_host::wait);
+    if (call_.host->struct_size < kKnowsIt) {
+      throw ChildError(ChildError::Cause::kRefused, "this host takes no calls from tasks");
+    }
+    const std::string encoded = Called::EncodeArguments(arguments...);
+    return {call_, call_.host->submit(call_.task, function.name(), Called::Signature().c_str(),
+                                      encoded.data(), encoded.size())};
   }
 
   // The task was cancelled or has run out of time: end soon, the result is not wanted any more.

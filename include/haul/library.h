@@ -16,6 +16,25 @@ extern "C" {
 
 #define HAUL_INTERFACE_VERSION 1u
 
+// How a call that a task made has ended; `data` is its result, or a message otherwise.
+enum {
+  HAUL_ANSWER_RESULT = 0,
+  HAUL_ANSWER_FAILED = 1,   // the function failed, or its result cannot be had
+  HAUL_ANSWER_CRASHED = 2,  // it ended its process
+  HAUL_ANSWER_TIMED_OUT = 3,
+  HAUL_ANSWER_CANCELLED = 4,
+  HAUL_ANSWER_LOST = 5,     // its worker is gone, and it was to start at most once
+  HAUL_ANSWER_REFUSED = 6,  // it never started: nobody serves it, or a limit is reached
+  HAUL_ANSWER_STOPPED = 7   // there is none yet, and the task that waits is asked to stop
+};
+typedef struct haul_answer {
+  uint64_t struct_size;
+  const void* data;  // until the next call of `submit` or `wait`
+  uint64_t size;
+  int32_t status;
+  uint32_t reserved;
+} haul_answer;
+
 // What a function may ask of its host, from the thread that runs the task and until it returns.
 // `task` is haul_call::task.
 typedef struct haul_host {
@@ -32,6 +51,13 @@ typedef struct haul_host {
   // A line of the worker's log, behind the ids of the task. Of a text with several lines each is
   // one. Hosts whose struct_size ends before it do not have it.
   void (*log)(void* task, const char* text, uint64_t size);
+  // Calls a function as a task of its own, on whatever worker, which ends with this task. Returns
+  // at once the call's number, greater than 0. Hosts whose struct_size ends before `wait` have
+  // neither.
+  uint64_t (*submit)(void* task, const char* function, const char* signature, const void* arguments,
+                     uint64_t size);
+  // Waits until that call has ended; meanwhile the cpus of this task serve others.
+  void (*wait)(void* task, uint64_t number, haul_answer* answer);
 } haul_host;
 
 typedef struct haul_call {

@@ -437,6 +437,8 @@ void AddStore(Corpus& corpus) {
   change(2, 5)->set_integer(1);   // withdrawn
   change(0, 26)->set_integer(1);  // is_open
   change(5, 4)->set_integer(1);   // closed
+  change(0, 27)->set_integer(1);  // parent_assignment
+  change(0, 30)->set_integer(1);  // depth
   corpus.Add("store", "starts", input);
 }
 

@@ -224,7 +224,7 @@ void Core::ForgetIfAnswered(AssignmentId id) {
     Emit(SendHandedBack{id, it->second.job, {}, HandBackReason::kRevoked, ""});
   }
   const JobId job = it->second.job;
-  state_.schedulable.erase({-std::int64_t{it->second.priority}, id});
+  state_.schedulable.erase(KeyOf(id, it->second));
   state_.assignments.erase(it);
   --state_.jobs.at(job).assignments;
   Emit(ForgetAssignment{id, job});

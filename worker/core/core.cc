@@ -36,6 +36,7 @@ std::vector<Effect> Core::Step(const Event& event, Now now) {
   effects_.clear();
   if (state_.left) return {};
   std::visit([this](const auto& e) { On(e); }, event);
+  Resume();
   Schedule();
   LeaveIfDone();
   return std::exchange(effects_, {});
@@ -83,7 +84,8 @@ std::vector<HeldLine> Core::Held() const {
                      .job = assignment.job,
                      .width = static_cast<std::uint32_t>(state_.jobs.at(assignment.job).width),
                      .tasks = assignment.held.ranges(),
-                     .alone = assignment.alone});
+                     .alone = assignment.alone,
+                     .blocked = BlockedOf(id)});
   }
   return lines;
 }
@@ -120,6 +122,7 @@ void Core::On(const AssignmentReceived& event) {
     assignment.at_most_once = event.at_most_once;
     assignment.own_process = event.own_process && !Planted(PlantedBug::kProcessShared);
     assignment.tasks_per_process = event.tasks_per_process;
+    assignment.depth = event.depth;
     assignment.priority = event.priority;
     assignment.cpus_milli = std::clamp<std::uint64_t>(event.cpus_milli, 1, most);
     it = state_.assignments.emplace(event.assignment, std::move(assignment)).first;
@@ -289,7 +292,7 @@ void Core::On(const TasksReclaimed& event) {
   if (event.tasks.count == 0) run.may_give_back = false;
   if (event.tasks.count > 0) {
     if (!run.unfinished.ContainsAll(event.tasks)) return End(event.executor, executor->second);
-    RemoveUnfinished(run, event.tasks);
+    RemoveUnfinished(event.executor, event.assignment, run, event.tasks);
     SetReserved(executor->second, run, std::min(run.reserved, run.unfinished.size()));
     if (!run.abandoned) state_.assignments.at(event.assignment).pending.Add(event.tasks);
   }
@@ -325,7 +328,7 @@ void Core::On(const ExecutorDied& event) {
   }
   // Then what killed it may do so again, and no attempt of a task bounds that.
   const bool nobody_to_blame = was_ready && suspects.empty();
-  const std::vector<AssignmentId> taken_back = TakeBackRuns(executor);
+  const std::vector<AssignmentId> taken_back = TakeBackRuns(event.executor, executor);
   const bool alone = executor.alone;
   const std::size_t slot = executor.slot;
   state_.executors.erase(it);

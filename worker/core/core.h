@@ -42,6 +42,7 @@ struct HeldLine {
   std::uint32_t width = 1;
   std::vector<TaskRange> tasks;
   bool alone = false;
+  std::uint64_t blocked = 0;
 };
 
 class Core {
@@ -84,6 +85,8 @@ class Core {
   void On(const OutputUploaded&);
   void On(const DirectoryMissing&);
   void On(const TasksReclaimed&);
+  void On(const TaskBlocked&);
+  void On(const ResumeAsked&);
   void On(const ExecutorReady&);
   void On(const ExecutorDied&);
   void On(const TimePassed&);
@@ -119,10 +122,10 @@ class Core {
   void StopRunOf(ExecutorId id, AssignmentId assignment, Run& run);
   bool CommandEnded(AssignmentId assignment, TaskIndex task);
   bool FunctionsEnded(ExecutorId executor, AssignmentId assignment, TaskRange tasks);
-  static void RemoveUnfinished(Run& run, TaskRange tasks);
+  void RemoveUnfinished(ExecutorId id, AssignmentId assignment, Run& run, TaskRange tasks);
   void ReportSuspect(const ExecutorDied& event, const Suspect& suspect, Run& run);
   std::vector<Suspect> Unreported(const ExecutorState& executor) const;
-  std::vector<AssignmentId> TakeBackRuns(ExecutorState& executor);
+  std::vector<AssignmentId> TakeBackRuns(ExecutorId executor_id, ExecutorState& executor);
   void BackOff(ExecutorSlot& slot);
   void SetReserved(ExecutorState& executor, Run& run, std::uint64_t reserved);
   void EraseRunIfDone(ExecutorId executor, AssignmentId assignment);
@@ -132,6 +135,16 @@ class Core {
   std::optional<ExecutorId> ExecutorForOne(AssignmentId id, const HeldAssignment& assignment);
   void StartTheOne(ExecutorId id, const ExecutorState& executor);
   void Release(JobId job, std::uint64_t count, std::uint64_t cpus_milli);
+
+  // blocking.cc: tasks that wait for what they submitted.
+  Run* FindRunning(ExecutorId executor, AssignmentId assignment, TaskIndex task);
+  void ChangeBlocked(ExecutorState& executor, Run& run, const IntervalSet& blocked);
+  void Unblock(ExecutorId id, AssignmentId assignment, Run& run, const IntervalSet& tasks);
+  std::uint64_t BlockedOf(AssignmentId id) const;
+  std::uint64_t used_milli() const;
+  void Resume();
+  void GiveWay(ExecutorId id, AssignmentId assignment, Run& run);
+
   void EraseJobIfUnused(JobId job);
 
   // scheduling.cc: what may start.
@@ -139,6 +152,9 @@ class Core {
   bool MayStart() const;
   bool Gathers() const;
   bool LeaseHolds() const;
+  static ScheduleKey KeyOf(AssignmentId id, const HeldAssignment& assignment) {
+    return {-std::int64_t{assignment.priority}, -std::int64_t{assignment.depth}, id};
+  }
   void UpdateSchedulable(AssignmentId id);
   bool WantsToStart(AssignmentId id, const HeldAssignment& assignment) const;
   void Schedule();

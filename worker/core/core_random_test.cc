@@ -47,6 +47,7 @@ class World {
     std::map<AssignmentId, IntervalSet> waiting;
     std::map<AssignmentId, std::uint32_t> width;
     std::set<Key> running;
+    std::map<Key, bool> blocked;  // of these; whether it has asked to go on
   };
   struct FakeAssignment {
     JobId job;
@@ -118,6 +119,7 @@ class World {
                              .alone = alone,
                              .own_process = assignment.job.value() == 4,
                              .tasks_per_process = Below(3),
+                             .depth = Below(3),
                              .charged = {}};
     // Some come in two messages.
     if (event.tasks.count > 1 && Chance(30)) {
@@ -284,6 +286,28 @@ class World {
 
   void Work(ExecutorId id, FakeExecutor& executor) {
     for (auto it = executor.running.begin(); it != executor.running.end();) {
+      if (const auto blocked = executor.blocked.find(*it); blocked != executor.blocked.end()) {
+        if (!blocked->second && Chance(50)) {
+          blocked->second = true;
+          executor.reports.push_back(ResumeAsked{id, it->first, it->second});
+        }
+        // Told to stop, it may end without going on.
+        if (!Chance(3)) {
+          ++it;
+          continue;
+        }
+        executor.blocked.erase(blocked);
+        executor.reports.push_back(OutcomeArrived{
+            .executor = id, .assignment = it->first, .tasks = {it->second, 1}, .byte_count = 50});
+        it = executor.running.erase(it);
+        continue;
+      }
+      if (Chance(20)) {
+        executor.blocked[*it] = false;
+        executor.reports.push_back(TaskBlocked{id, it->first, it->second});
+        ++it;
+        continue;
+      }
       if (Chance(50)) {
         executor.reports.push_back(OutcomeArrived{
             .executor = id, .assignment = it->first, .tasks = {it->second, 1}, .byte_count = 50});
@@ -368,6 +392,14 @@ class World {
       executor.reports.push_back(TasksReclaimed{e.executor, e.assignment, tasks});
     }
   }
+  void Do(const ResumeTask& e, const Event&) {
+    std::map<Key, bool>& blocked = executors_.at(e.executor).blocked;
+    const auto it = blocked.find({e.assignment, e.task});
+    if (it == blocked.end()) return;  // its end is on the way
+    EXPECT_TRUE(it->second);
+    blocked.erase(it);
+  }
+  void Do(const ReportBlocked& e, const Event&) { EXPECT_LE(e.count, 15u); }
   void Do(const KeepOutcome& e, const Event& event) {
     TaskRange tasks;
     if (const auto* arrived = std::get_if<OutcomeArrived>(&event)) tasks = arrived->tasks;

@@ -62,6 +62,19 @@ struct StopTasks {
   TaskRange tasks;
 };
 
+// A task that waited goes on.
+struct ResumeTask {
+  ExecutorId executor;
+  AssignmentId assignment;
+  TaskIndex task = 0;
+};
+// To the coordinator: from now on so many tasks of the assignment wait for what they submitted. Not
+// to be repeated after a reconnect: the next hello says it.
+struct ReportBlocked {
+  AssignmentId assignment;
+  std::uint64_t count = 0;
+};
+
 // The outcome that the event was about is owed from now on, behind the earlier ones of its
 // assignment. Without this effect it is dropped.
 struct KeepOutcome {
@@ -118,9 +131,10 @@ struct SayDraining {};
 // Say goodbye and end.
 struct Leave {};
 
-using Effect = std::variant<StartCommand, StopCommand, KillCommands, StartExecutor, EndExecutor,
-                            StartRun, ReclaimRun, StopRun, StopTasks, KeepOutcome, UploadOutput,
-                            RecordOutcome, SealBatch, SendBatch, ForgetBatches, VoidBatch,
-                            SendHandedBack, ForgetAssignment, SayDraining, Leave>;
+using Effect =
+    std::variant<StartCommand, StopCommand, KillCommands, StartExecutor, EndExecutor, StartRun,
+                 ReclaimRun, StopRun, StopTasks, ResumeTask, ReportBlocked, KeepOutcome,
+                 UploadOutput, RecordOutcome, SealBatch, SendBatch, ForgetBatches, VoidBatch,
+                 SendHandedBack, ForgetAssignment, SayDraining, Leave>;
 
 }  // namespace haul::worker

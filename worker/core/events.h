@@ -44,6 +44,7 @@ struct AssignmentReceived {
   bool at_most_once = false;  // what may have started is not started again, here or elsewhere
   bool own_process = false;   // of functions: one at a time in an executor
   std::uint32_t tasks_per_process = 0;  // with own_process: then another one; 0: no limit
+  std::uint32_t depth = 0;  // 0: no task submitted the job; otherwise one more than the task's
   std::vector<ChargedTask> charged;
 };
 struct RevokeReceived {
@@ -100,6 +101,18 @@ struct TasksReclaimed {
   AssignmentId assignment;
   TaskRange tasks;
 };
+// A task waits for what it submitted, and uses no cpu meanwhile.
+struct TaskBlocked {
+  ExecutorId executor;
+  AssignmentId assignment;
+  TaskIndex task = 0;
+};
+// What it waited for is there; it goes on once there is a cpu for it.
+struct ResumeAsked {
+  ExecutorId executor;
+  AssignmentId assignment;
+  TaskIndex task = 0;
+};
 struct ExecutorReady {
   ExecutorId executor;
 };
@@ -123,6 +136,6 @@ using Event =
     std::variant<Started, Welcomed, CoordinatorHeard, AssignmentReceived, RevokeReceived,
                  CancelReceived, BatchesDurable, DrainRequested, StopRequested, DepartReceived,
                  Disconnected, SendSlotFree, OutcomeArrived, OutputUploaded, DirectoryMissing,
-                 TasksReclaimed, ExecutorReady, ExecutorDied, TimePassed>;
+                 TasksReclaimed, TaskBlocked, ResumeAsked, ExecutorReady, ExecutorDied, TimePassed>;
 
 }  // namespace haul::worker

@@ -77,8 +77,9 @@ void Core::EraseRunIfDone(ExecutorId id, AssignmentId assignment) {
   if (executor.retires) End(id, executor);
 }
 
-void Core::RemoveUnfinished(Run& run, TaskRange tasks) {
+void Core::RemoveUnfinished(ExecutorId id, AssignmentId assignment, Run& run, TaskRange tasks) {
   run.unfinished.Remove(tasks);
+  Unblock(id, assignment, run, run.blocked.Intersection(tasks));
   for (StoppingTasks& stopping : run.stopping_tasks) stopping.tasks.Remove(tasks);
   std::erase_if(run.stopping_tasks, [](const auto& stopping) { return stopping.tasks.empty(); });
 }
@@ -105,11 +106,12 @@ bool Core::FunctionsEnded(ExecutorId id, AssignmentId assignment, TaskRange task
     End(id, executor->second);
     return false;
   }
-  RemoveUnfinished(run, tasks);
+  RemoveUnfinished(id, assignment, run, tasks);
   const std::uint64_t still = run.reserved - std::min(run.reserved, tasks.count);
   SetReserved(executor->second, run,
               std::min({run.reserved, run.unfinished.size(), std::max(run.width, still)}));
   if (!executor->second.alone) state_.slots[executor->second.slot].backoff_us = 0;
+  GiveWay(id, assignment, run);
   const bool wanted = !run.abandoned;
   EraseRunIfDone(id, assignment);
   return wanted;
@@ -157,9 +159,10 @@ std::vector<Suspect> Core::Unreported(const ExecutorState& executor) const {
   return suspects;
 }
 
-std::vector<AssignmentId> Core::TakeBackRuns(ExecutorState& executor) {
+std::vector<AssignmentId> Core::TakeBackRuns(ExecutorId executor_id, ExecutorState& executor) {
   std::vector<AssignmentId> ids;
   for (auto& [id, run] : executor.runs) {
+    Unblock(executor_id, id, run, IntervalSet(run.blocked));
     SetReserved(executor, run, 0);
     EraseJobIfUnused(run.job);
     if (run.abandoned) continue;

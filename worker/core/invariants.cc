@@ -39,14 +39,18 @@ void CheckHeldTasks(const State& state) {
 // What is reserved is what runs.
 void CheckReservations(const State& state, std::uint64_t capacity_milli) {
   std::uint64_t reserved_milli = 0;
+  std::uint64_t used_milli = 0;
+  MilliByDepth blocked;
   absl::btree_map<JobId, std::uint64_t> running;
   absl::btree_map<JobId, std::uint64_t> assignments;
   for (const auto& [key, command] : state.commands) {
     reserved_milli += command.cpus_milli;
+    used_milli += command.cpus_milli;
     ++running[command.job];
   }
   for (const auto& [executor_id, executor] : state.executors) {
     std::uint64_t of_executor = 0;
+    MilliByDepth blocked_here;
     for (const auto& [id, run] : executor.runs) {
       HAUL_CHECK(!run.unfinished.empty());
       HAUL_CHECK(run.width >= 1);
@@ -56,13 +60,20 @@ void CheckReservations(const State& state, std::uint64_t capacity_milli) {
       HAUL_CHECK(executor.alone || assignment == state.assignments.end() ||
                  !(assignment->second.alone || assignment->second.own_process));
       of_executor += run.reserved * run.cpus_milli;
+      HAUL_CHECK(run.blocked.size() <= run.reserved);
+      HAUL_CHECK(run.unfinished.Intersection(run.blocked) == run.blocked);
+      used_milli += (run.reserved - run.blocked.size()) * run.cpus_milli;
+      if (!run.blocked.empty()) blocked_here[run.depth] += run.blocked.size() * run.cpus_milli;
       running[run.job] += run.reserved;
     }
     HAUL_CHECK(of_executor == executor.reserved_milli);
+    HAUL_CHECK(blocked_here == executor.blocked_milli);
+    for (const auto& [depth, milli] : blocked_here) blocked[depth] += milli;
     reserved_milli += of_executor;
   }
   HAUL_CHECK(reserved_milli == state.reserved_milli);
-  HAUL_CHECK(reserved_milli <= capacity_milli);
+  HAUL_CHECK(blocked == state.blocked_milli);
+  HAUL_CHECK(used_milli <= capacity_milli || state.overcommitted);
   for (const auto& [id, assignment] : state.assignments) ++assignments[assignment.job];
   for (const auto& [id, job] : state.jobs) {
     HAUL_CHECK(job.running == running[id]);
@@ -78,7 +89,7 @@ void Core::CheckInvariants() const {
   CheckHeldTasks(state_);
   CheckReservations(state_, capacity_milli_);
   for (const auto& [id, assignment] : state_.assignments) {
-    const bool listed = state_.schedulable.contains({-std::int64_t{assignment.priority}, id});
+    const bool listed = state_.schedulable.contains(KeyOf(id, assignment));
     HAUL_CHECK(listed == WantsToStart(id, assignment));
     HAUL_CHECK(!assignment.cancelled || assignment.pending.empty());
     HAUL_CHECK(assignment.pending.Intersection(assignment.unwanted).empty());
@@ -86,6 +97,10 @@ void Core::CheckInvariants() const {
     HAUL_CHECK(assignment.revokes.empty() || assignment.pending.empty());
   }
   HAUL_CHECK(state_.schedulable.size() <= state_.assignments.size());
+  for (const ResumeKey& key : state_.resumable) {
+    const Run& run = state_.executors.at(key.executor).runs.at(key.assignment);
+    HAUL_CHECK(run.blocked.Contains(key.task));
+  }
   for (std::size_t slot = 0; slot < state_.slots.size(); ++slot) {
     const ExecutorId id = state_.slots[slot].executor;
     if (id.is_none()) continue;

@@ -1,5 +1,5 @@
-// What may start now: highest priority first, then the oldest assignment; what does not fit keeps
-// its place, and nothing behind it overtakes.
+// What may start now: highest priority first, then the deepest, then the oldest assignment; what
+// does not fit keeps its place, and nothing behind it overtakes but what is deeper.
 #include <algorithm>
 #include <vector>
 
@@ -9,6 +9,17 @@
 
 namespace haul::worker {
 namespace {
+
+// What tasks at this depth may use of so many cpus: what blocked tasks gave back is for deeper ones
+// alone. They are what it waits for, and so no depth ever has more started tasks than there are
+// cpus.
+std::uint64_t FreeMilli(std::uint64_t all_milli, std::uint64_t reserved_milli,
+                        const MilliByDepth& blocked_milli, std::uint32_t depth) {
+  for (const auto& [shallower, milli] : blocked_milli) {
+    if (shallower < depth) all_milli += milli;
+  }
+  return all_milli - std::min(all_milli, reserved_milli);
+}
 
 // Tasks of a run that cannot have started.
 std::uint64_t Waiting(const Run& run) { return run.unfinished.size() - run.reserved; }
@@ -39,7 +50,7 @@ bool Core::WantsToStart(AssignmentId id, const HeldAssignment& assignment) const
 
 void Core::UpdateSchedulable(AssignmentId id) {
   const HeldAssignment& assignment = state_.assignments.at(id);
-  const ScheduleKey key{-std::int64_t{assignment.priority}, id};
+  const ScheduleKey key = KeyOf(id, assignment);
   if (WantsToStart(id, assignment)) {
     state_.schedulable.insert(key);
   } else {
@@ -49,10 +60,15 @@ void Core::UpdateSchedulable(AssignmentId id) {
 
 void Core::Schedule() {
   if (!MayStart()) return ReclaimAll();
+  std::int64_t stuck_depth = -1;  // of what does not fit
   auto it = state_.schedulable.begin();
   while (it != state_.schedulable.end()) {
     const ScheduleKey key = *it;
     HeldAssignment& assignment = state_.assignments.at(key.assignment);
+    if (assignment.depth <= stuck_depth) {
+      ++it;
+      continue;
+    }
     Progress progress = Progress::kDone;
     if (assignment.kind == WorkKind::kCommand) {
       progress = StartCommands(key.assignment, assignment);
@@ -62,7 +78,12 @@ void Core::Schedule() {
       progress = StartRuns(key.assignment, assignment);
     }
     UpdateSchedulable(key.assignment);
-    if (progress == Progress::kNoRoom) return MakeRoom(assignment.priority);
+    if (progress == Progress::kNoRoom) {
+      MakeRoom(assignment.priority);
+      if (state_.blocked_milli.empty()) return;
+      // What keeps the room may wait for what is deeper.
+      stuck_depth = assignment.depth;
+    }
     it = state_.schedulable.upper_bound(key);
   }
 }
@@ -73,7 +94,7 @@ std::uint64_t Core::FreeSlots(const HeldAssignment& assignment) const {
   const std::uint64_t of_job = job.width - std::min(job.width, job.running);
   if (Planted(PlantedBug::kCapacityIgnored)) return of_job;
   const std::uint64_t free_milli =
-      capacity_milli_ - std::min(capacity_milli_, state_.reserved_milli);
+      FreeMilli(capacity_milli_, state_.reserved_milli, state_.blocked_milli, assignment.depth);
   return std::min(of_job, free_milli / assignment.cpus_milli);
 }
 
@@ -110,6 +131,7 @@ Core::Progress Core::StartAlone(AssignmentId id, HeldAssignment& assignment) {
     Run& run = executor.runs[id];
     run.job = assignment.job;
     run.cpus_milli = assignment.cpus_milli;
+    run.depth = assignment.depth;
     run.unfinished.Add(task);
     run.width = 1;
     SetReserved(executor, run, 1);
@@ -125,7 +147,10 @@ std::optional<ExecutorId> Core::ExecutorForOne(AssignmentId id, const HeldAssign
   std::optional<ExecutorId> waiting;
   for (const auto& [executor_id, executor] : state_.executors) {
     if (!executor.alone) continue;
-    ++count;
+    const auto blocks = [](const auto& entry) { return !entry.second.blocked.empty(); };
+    // What waits is bounded by the cpus and the depth, and must not keep from starting what it
+    // waits for.
+    if (std::none_of(executor.runs.begin(), executor.runs.end(), blocks)) ++count;
     if (assignment.alone && executor.runs.contains(id)) return std::nullopt;
     if (executor.phase == ExecutorState::Phase::kReady && executor.runs.empty()) {
       waiting = executor_id;
@@ -173,7 +198,7 @@ Core::Progress Core::StartRuns(AssignmentId id, HeldAssignment& assignment) {
       continue;
     }
     const std::uint64_t free_milli =
-        threads_milli - std::min(threads_milli, executor.reserved_milli);
+        FreeMilli(threads_milli, executor.reserved_milli, executor.blocked_milli, assignment.depth);
     candidates.push_back({executor_id, free_milli / assignment.cpus_milli});
   }
   std::stable_sort(candidates.begin(), candidates.end(),
@@ -213,6 +238,7 @@ void Core::Give(ExecutorId executor_id, AssignmentId id, HeldAssignment& assignm
   Run& run = executor.runs[id];
   run.job = assignment.job;
   run.cpus_milli = assignment.cpus_milli;
+  run.depth = assignment.depth;
   run.width = width;
   bool told = false;
   while (chunk > 0 && !assignment.pending.empty()) {
@@ -250,7 +276,8 @@ void Core::Rebalance(AssignmentId id, const HeldAssignment& assignment) {
     if (executor.alone || executor.phase != ExecutorState::Phase::kReady) continue;
     const auto run = executor.runs.find(id);
     if (run == executor.runs.end()) {
-      idle = idle || executor.reserved_milli + assignment.cpus_milli <= threads_milli;
+      idle = idle || FreeMilli(threads_milli, executor.reserved_milli, executor.blocked_milli,
+                               assignment.depth) >= assignment.cpus_milli;
       continue;
     }
     if (run->second.reclaiming) return;

@@ -24,6 +24,7 @@ struct HeldAssignment {
   bool at_most_once = false;
   bool own_process = false;
   std::uint32_t tasks_per_process = 0;
+  std::uint32_t depth = 0;
   std::int32_t priority = 0;
   std::uint64_t cpus_milli = 0;  // of one task, at most what this worker has
 
@@ -60,11 +61,16 @@ struct StoppingTasks {
   std::int64_t deadline_us = 0;  // then their executor is ended
 };
 
+// Thousandths of cpus by the depth of the jobs.
+using MilliByDepth = absl::btree_map<std::uint32_t, std::uint64_t>;
+
 // Tasks of one assignment within one executor.
 struct Run {
   JobId job;
   std::uint64_t cpus_milli = 0;
+  std::uint32_t depth = 0;
   IntervalSet unfinished;
+  IntervalSet blocked;  // of these: wait for what they submitted, or for a cpu to go on
   std::uint64_t width = 0;
   // At most so many of them run now. Follows min(width, unfinished), but falls only as tasks end.
   std::uint64_t reserved = 0;
@@ -86,7 +92,8 @@ struct ExecutorState {
   bool retires = false;
   std::uint64_t tasks_started = 0;
   std::int64_t idle_since_us = 0;
-  std::uint64_t reserved_milli = 0;
+  std::uint64_t reserved_milli = 0;  // blocked tasks included
+  MilliByDepth blocked_milli;
   absl::btree_map<AssignmentId, Run> runs;
 };
 
@@ -97,11 +104,21 @@ struct ExecutorSlot {
   std::int64_t backoff_us = 0;  // of the last retry; 0 after an outcome
 };
 
-// Highest priority first, then the oldest assignment.
+// Highest priority first, then the deepest, for which others wait, then the oldest assignment.
 struct ScheduleKey {
   std::int64_t negated_priority = 0;
+  std::int64_t negated_depth = 0;
   AssignmentId assignment;
   friend auto operator<=>(const ScheduleKey&, const ScheduleKey&) = default;
+};
+
+// A task that could go on: the deepest first, since others wait for it.
+struct ResumeKey {
+  std::int64_t negated_depth = 0;
+  AssignmentId assignment;
+  TaskIndex task = 0;
+  ExecutorId executor;
+  friend auto operator<=>(const ResumeKey&, const ResumeKey&) = default;
 };
 
 struct State {
@@ -114,9 +131,13 @@ struct State {
   std::vector<ExecutorSlot> slots;
   ExecutorSlot alone_restart;                // its backoff only
   absl::btree_set<ScheduleKey> schedulable;  // assignments of which something may start
+  absl::btree_set<ResumeKey> resumable;
   OwedOutcomes owed;
 
-  std::uint64_t reserved_milli = 0;
+  std::uint64_t reserved_milli = 0;  // blocked tasks included
+  MilliByDepth blocked_milli;
+  // More runs than there are cpus, since tasks that waited were stopped; until it does not.
+  bool overcommitted = false;
   std::uint64_t uploading_count = 0;
   std::uint64_t last_executor_id = 0;
   std::int64_t lease_us = 0;  // 0: never welcomed

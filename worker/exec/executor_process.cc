@@ -190,6 +190,26 @@ void ExecutorProcess::StopTasks(AssignmentId assignment, TaskRange tasks) {
   Write();
 }
 
+void ExecutorProcess::Answer(v1::ChildAnswer answer) {
+  std::size_t bytes = answer.ByteSizeLong() + kSmallMessageBytes;
+  if (bytes > executor::kFrameLimit) {
+    answer.set_status(v1::ChildAnswer::STATUS_FAILED);
+    answer.set_data(absl::StrCat("a result of ", answer.data().size(),
+                                 " bytes is more than a task can take: the limit is ",
+                                 executor::kFrameLimit));
+    bytes = answer.ByteSizeLong() + kSmallMessageBytes;
+  }
+  *FrameFor(Part::kAnswers, bytes).add_answers() = std::move(answer);
+  Write();
+}
+
+void ExecutorProcess::Resume(AssignmentId assignment, TaskIndex task) {
+  v1::TaskRef& resumed = *FrameFor(Part::kResumed, kSmallMessageBytes).add_resumed();
+  resumed.set_assignment_id(assignment.value());
+  resumed.set_task(task);
+  Write();
+}
+
 void ExecutorProcess::Leave() {
   asked_ = true;
   FrameFor(Part::kLeave, kSmallMessageBytes).set_leave(true);
@@ -326,6 +346,13 @@ void ExecutorProcess::HandleMessage(v1::FromExecutor& message) {
     unfinished_ -= reclaimed.count();
     callbacks_.on_reclaimed(AssignmentId(reclaimed.assignment_id()),
                             {reclaimed.first(), reclaimed.count()});
+  }
+  for (v1::ChildCall& call : *message.mutable_calls()) callbacks_.on_call(std::move(call));
+  for (const v1::TaskRef& task : message.waiting()) {
+    callbacks_.on_waiting(AssignmentId(task.assignment_id()), task.task());
+  }
+  for (const v1::TaskRef& task : message.resumable()) {
+    callbacks_.on_resumable(AssignmentId(task.assignment_id()), task.task());
   }
 }
 

@@ -72,6 +72,11 @@ struct ExecutorCallbacks {
   std::function<void(AssignmentId assignment, std::vector<Outcome> outcomes)> on_outcomes;
   // `tasks` may be empty, as the answer to Reclaim: everything has started.
   std::function<void(AssignmentId assignment, TaskRange tasks)> on_reclaimed;
+  // A task calls a function as a task of its own; it waits for an answer; the answer is there. They
+  // may be none of the tasks that it runs.
+  std::function<void(v1::ChildCall call)> on_call;
+  std::function<void(AssignmentId assignment, TaskIndex task)> on_waiting;
+  std::function<void(AssignmentId assignment, TaskIndex task)> on_resumable;
   // Once, last, after all outcomes that it had written.
   std::function<void(const ExecutorDeath& death)> on_died;
 };
@@ -93,6 +98,9 @@ class ExecutorProcess {
   void Reclaim(AssignmentId assignment, std::uint64_t count);
   void StopTasks(AssignmentId assignment);                   // all
   void StopTasks(AssignmentId assignment, TaskRange tasks);  // at least one
+  // One of more than some 60 MiB is replaced by why it cannot be had.
+  void Answer(v1::ChildAnswer answer);
+  void Resume(AssignmentId assignment, TaskIndex task);
   // It ends when it has nothing to run.
   void Leave();
   // It ends at once; OnDied follows.
@@ -115,8 +123,8 @@ class ExecutorProcess {
     TaskIndex task = 0;
     friend auto operator<=>(const TaskKey&, const TaskKey&) = default;
   };
-  // What goes into a frame: the executor handles runs, then reclaims, then stops.
-  enum class Part : std::uint8_t { kRuns, kReclaims, kStops, kLeave };
+  // What goes into a frame: the executor handles runs, then reclaims, then stops, and so on.
+  enum class Part : std::uint8_t { kRuns, kReclaims, kStops, kAnswers, kResumed, kLeave };
 
   ExecutorProcess(Reactor* reactor, ExecutorOptions options, ExecutorCallbacks callbacks,
                   executor::Slots slots);

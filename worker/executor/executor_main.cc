@@ -128,6 +128,12 @@ void Handle(v1::ToExecutor& message, Pool& pool) {
       pool.StopTasks(assignment);
     }
   }
+  for (v1::ChildAnswer& answer : *message.mutable_answers()) {
+    pool.calls().OnAnswer(std::move(answer));
+  }
+  for (const v1::TaskRef& task : message.resumed()) {
+    pool.calls().OnResumed(AssignmentId(task.assignment_id()), task.task());
+  }
 }
 
 [[noreturn]] void Serve(Pool& pool, Outbox& outbox) {

@@ -29,7 +29,31 @@ void Outbox::AddOutcomesWithoutWaiting(AssignmentId assignment, std::vector<Outc
 
 void Outbox::AddReclaimed(AssignmentId assignment, TaskRange tasks) {
   MutexLock lock(&mutex_);
-  pending_[assignment].reclaimed.push_back(tasks);
+  pending_.by_assignment[assignment].reclaimed.push_back(tasks);
+  WritePending();
+}
+
+void Outbox::AddCall(v1::ChildCall call) {
+  MutexLock lock(&mutex_);
+  while (!HasRoom()) written_.Wait(&mutex_);
+  unsent_bytes_ += call.ByteSizeLong();
+  *pending_.of_tasks.add_calls() = std::move(call);
+  WritePending();
+}
+
+void Outbox::AddWaiting(AssignmentId assignment, TaskIndex task) {
+  MutexLock lock(&mutex_);
+  v1::TaskRef& waiting = *pending_.of_tasks.add_waiting();
+  waiting.set_assignment_id(assignment.value());
+  waiting.set_task(task);
+  WritePending();
+}
+
+void Outbox::AddResumable(AssignmentId assignment, TaskIndex task) {
+  MutexLock lock(&mutex_);
+  v1::TaskRef& resumable = *pending_.of_tasks.add_resumable();
+  resumable.set_assignment_id(assignment.value());
+  resumable.set_task(task);
   WritePending();
 }
 
@@ -39,7 +63,7 @@ void Outbox::WaitUntilWritten() {
 }
 
 void Outbox::Add(AssignmentId assignment, std::vector<Outcome> outcomes, bool mergeable) {
-  Pending& pending = pending_[assignment];
+  Pending& pending = pending_.by_assignment[assignment];
   for (Outcome& outcome : outcomes) {
     unsent_bytes_ += ByteCount(outcome);
     MergeInto(pending.outcomes, std::move(outcome), mergeable);
@@ -47,10 +71,11 @@ void Outbox::Add(AssignmentId assignment, std::vector<Outcome> outcomes, bool me
 }
 
 void Outbox::WritePending() {
+  pending_.has_any = true;
   if (writing_) return;
   writing_ = true;
-  while (!pending_.empty()) {
-    PendingMap pending = std::exchange(pending_, {});
+  while (pending_.has_any) {
+    PendingFrames pending = std::exchange(pending_, {});
     const std::size_t bytes = unsent_bytes_;
     mutex_.Unlock();
     WriteFrames(std::move(pending));
@@ -62,10 +87,10 @@ void Outbox::WritePending() {
   written_.SignalAll();
 }
 
-void Outbox::WriteFrames(PendingMap&& pending) const {
+void Outbox::WriteFrames(PendingFrames&& pending) const {
   v1::FromExecutor frame;
   std::size_t bytes = 0;
-  for (auto& [assignment, of_assignment] : pending) {
+  for (auto& [assignment, of_assignment] : pending.by_assignment) {
     v1::ExecutorOutcomes* group = nullptr;
     for (Outcome& outcome : of_assignment.outcomes) {
       if (bytes > kFrameBytes) {
@@ -89,6 +114,8 @@ void Outbox::WriteFrames(PendingMap&& pending) const {
       reclaimed->set_count(range.count);
     }
   }
+  // At most kUnsentLimit of calls.
+  frame.MergeFrom(pending.of_tasks);
   write_(frame);
 }
 

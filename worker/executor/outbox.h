@@ -32,6 +32,10 @@ class Outbox {
   void AddOutcomesWithoutWaiting(AssignmentId assignment, std::vector<Outcome> outcomes,
                                  bool mergeable);
   void AddReclaimed(AssignmentId assignment, TaskRange tasks);
+  // What tasks ask for while they run, behind the outcomes and in this order within a frame.
+  void AddCall(v1::ChildCall call);
+  void AddWaiting(AssignmentId assignment, TaskIndex task);
+  void AddResumable(AssignmentId assignment, TaskIndex task);
 
   // Returns when all that was added before is written.
   void WaitUntilWritten();
@@ -41,7 +45,11 @@ class Outbox {
     std::vector<Outcome> outcomes;
     std::vector<TaskRange> reclaimed;
   };
-  using PendingMap = absl::btree_map<AssignmentId, Pending>;
+  struct PendingFrames {
+    absl::btree_map<AssignmentId, Pending> by_assignment;
+    v1::FromExecutor of_tasks;  // calls, waiting and resumable
+    bool has_any = false;
+  };
 
   void Add(AssignmentId assignment, std::vector<Outcome> outcomes, bool mergeable)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -49,16 +57,16 @@ class Outbox {
     return unsent_bytes_ <= kUnsentLimit;
   }
   bool AllWritten() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !writing_ && pending_.empty();
+    return !writing_ && !pending_.has_any;
   }
   // Becomes the writer, unless there is one, until nothing is pending.
   void WritePending() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WriteFrames(PendingMap&& pending) const;
+  void WriteFrames(PendingFrames&& pending) const;
 
   const Write write_;
   Mutex mutex_;
   CondVar written_;
-  PendingMap pending_ ABSL_GUARDED_BY(mutex_);
+  PendingFrames pending_ ABSL_GUARDED_BY(mutex_);
   std::size_t unsent_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // pending, and being written
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -38,6 +38,8 @@ Pool::Pool(const PoolOptions& options, const FunctionTable* functions, Slots* sl
       functions_(*functions),
       slots_(*slots),
       outbox_(*outbox),
+      // As many threads remain for what these wait for.
+      calls_(outbox, std::max(1u, options.thread_limit / 2)),
       pid_(static_cast<std::uint32_t>(::getpid())) {}
 
 // --- what is to run ---
@@ -234,6 +236,7 @@ void Pool::StopTasks(AssignmentId id) {
   }
   for (const TaskRange& range : taken) outbox_.AddReclaimed(id, range);
   for (TaskRunner* runner : runners) runner->NotifyStop();
+  calls_.Wake();
 }
 
 void Pool::StopSome(AssignmentId id, TaskRange tasks, StopReason why) {
@@ -257,6 +260,7 @@ void Pool::StopSome(AssignmentId id, TaskRange tasks, StopReason why) {
   }
   for (const TaskRange& range : taken) outbox_.AddReclaimed(id, range);
   for (TaskRunner* runner : stopping) runner->NotifyStop();
+  calls_.Wake();
 }
 
 // If its chunk has some of the tasks that have not started, these and what follows become pending

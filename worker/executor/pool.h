@@ -28,6 +28,7 @@
 #include "common/mutex.h"
 #include "haul/v1/executor.pb.h"
 #include "worker/executor/assignment.h"
+#include "worker/executor/child_calls.h"
 #include "worker/executor/library.h"
 #include "worker/executor/outbox.h"
 #include "worker/executor/slots.h"
@@ -56,6 +57,8 @@ class Pool {
   // Answers with Reclaimed for whatever had not started. Returns when what waits for it knows.
   void StopTasks(AssignmentId assignment);
   void StopSome(AssignmentId assignment, TaskRange tasks, StopReason why);
+  // Of what its tasks call.
+  ChildCalls& calls() { return calls_; }
   // Every 20 ms or so while not idle: hands over what finished and waits behind long tasks.
   void Tick();
 
@@ -114,6 +117,7 @@ class Pool {
   const FunctionTable& functions_;
   Slots& slots_;
   Outbox& outbox_;
+  ChildCalls calls_;
   const std::uint32_t pid_;
 
   mutable Mutex mutex_;

@@ -97,8 +97,16 @@ class PoolHarness {
   const IntervalSet& succeeded(std::uint64_t assignment) { return succeeded_[assignment]; }
   const IntervalSet& failed(std::uint64_t assignment) { return failed_[assignment]; }
   std::size_t frame_count() const { return frames_; }
+  // What tasks called, and what was said of their waiting, in order. Likewise.
+  const std::vector<v1::ChildCall>& calls() const { return calls_; }
+  const std::vector<std::string>& said() const { return said_; }
 
  private:
+  static std::string Said(const std::string& what, const v1::TaskRef& task) {
+    return "task " + std::to_string(task.task()) + " of " + std::to_string(task.assignment_id()) +
+           " " + what;
+  }
+
   static Slots MakeSlots() {
     absl::StatusOr<int> fd = Slots::MakeFile();
     EXPECT_TRUE(fd.ok());
@@ -125,6 +133,9 @@ class PoolHarness {
     for (const v1::Reclaimed& one : frame.reclaimed()) {
       reclaimed_[one.assignment_id()].push_back({one.first(), one.count()});
     }
+    for (const v1::ChildCall& call : frame.calls()) calls_.push_back(call);
+    for (const v1::TaskRef& task : frame.waiting()) said_.push_back(Said("waits", task));
+    for (const v1::TaskRef& task : frame.resumable()) said_.push_back(Said("could go on", task));
     changed_.notify_all();
   }
 
@@ -137,6 +148,8 @@ class PoolHarness {
   std::map<std::uint64_t, IntervalSet> succeeded_;
   std::map<std::uint64_t, IntervalSet> failed_;
   std::size_t frames_ = 0;
+  std::vector<v1::ChildCall> calls_;
+  std::vector<std::string> said_;
   Outbox outbox_;
   std::unique_ptr<Pool> pool_;  // last: its threads use all of the above
 };

@@ -67,8 +67,8 @@ bool Pool::StartThread() {
   if (free_threads_.empty()) {
     index = static_cast<std::uint32_t>(threads_.size());
     PoolThread& made = threads_.emplace_back();
-    made.runner = std::make_unique<TaskRunner>(&slots_.at(index), &outbox_, options_.results,
-                                               std::to_string(index));
+    made.runner = std::make_unique<TaskRunner>(&slots_.at(index), &outbox_, &calls_,
+                                               options_.results, std::to_string(index));
     slots_.SetUsed(index + 1);
   } else {
     index = free_threads_.back();

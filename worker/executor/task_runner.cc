@@ -37,11 +37,16 @@ TaskRunner& Runner(void* task) { return *static_cast<TaskRunner*>(task); }
 
 const haul_host TaskRunner::kHost = {sizeof(haul_host),      &TaskRunner::AppendResult,
                                      &TaskRunner::SetError,  &TaskRunner::IsStopRequested,
-                                     &TaskRunner::WatchStop, &TaskRunner::Log};
+                                     &TaskRunner::WatchStop, &TaskRunner::Log,
+                                     &TaskRunner::Submit,    &TaskRunner::Wait};
 
-TaskRunner::TaskRunner(Slot* slot, Outbox* outbox, const ResultLimits& limits,
+TaskRunner::TaskRunner(Slot* slot, Outbox* outbox, ChildCalls* calls, const ResultLimits& limits,
                        std::string file_prefix)
-    : slot_(*slot), outbox_(*outbox), limits_(limits), file_prefix_(std::move(file_prefix)) {
+    : slot_(*slot),
+      outbox_(*outbox),
+      calls_(*calls),
+      limits_(limits),
+      file_prefix_(std::move(file_prefix)) {
   RenewResult();
   call_.struct_size = sizeof(haul_call);
   call_.host = &kHost;
@@ -131,6 +136,10 @@ void TaskRunner::Call(const Chunk& chunk, TaskIndex task) {
 
 std::optional<TaskIndex> TaskRunner::FinishAndNext(const Chunk& chunk, TaskIndex task) {
   ++tasks_run_;
+  if (std::exchange(made_calls_, false)) {
+    calls_.End(assignment_->id, task);
+    answer_ = {};
+  }
   const std::int64_t started_ns = task_started_ns_;
   if (chunk.style.detail || chunk.timeout_us > 0) task_started_ns_ = SteadyNs();
   std::vector<Outcome> full;
@@ -287,6 +296,23 @@ void TaskRunner::Log(void* task, const char* text, std::uint64_t size) {
     // A log that cannot be written is no reason to fail.
     [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, whole.data(), whole.size());
   }
+}
+
+std::uint64_t TaskRunner::Submit(void* task, const char* function, const char* signature,
+                                 const void* arguments, std::uint64_t size) {
+  TaskRunner& self = Runner(task);
+  self.made_calls_ = true;
+  return self.calls_.Submit(self.assignment_->id, self.call_.task_index, function, signature,
+                            {static_cast<const char*>(arguments), size});
+}
+
+void TaskRunner::Wait(void* task, std::uint64_t number, haul_answer* answer) {
+  TaskRunner& self = Runner(task);
+  self.answer_ = self.calls_.Wait(self.assignment_->id, self.call_.task_index, number,
+                                  [&self] { return self.StopRequested(); });
+  answer->data = self.answer_.data.data();
+  answer->size = self.answer_.data.size();
+  answer->status = self.answer_.status;
 }
 
 void TaskRunner::WatchStop(void* task, void (*on_stop)(void*), void* argument) {

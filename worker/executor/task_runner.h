@@ -18,6 +18,7 @@
 #include "haul/function.h"
 #include "worker/executor/assignment.h"
 #include "worker/executor/batch.h"
+#include "worker/executor/child_calls.h"
 #include "worker/executor/outbox.h"
 #include "worker/executor/output_capture.h"
 #include "worker/executor/slots.h"
@@ -35,9 +36,10 @@ enum class StopReason : std::uint8_t { kNone, kCancelled, kTimedOut };
 
 class TaskRunner {
  public:
-  // The slot and the outbox must outlive it. Results over OutputCapture::kInlineBytes become files
-  // in the limits' directory, whose names begin with `file_prefix`.
-  TaskRunner(Slot* slot, Outbox* outbox, const ResultLimits& limits, std::string file_prefix);
+  // The slot, the outbox and the calls must outlive it. Results over OutputCapture::kInlineBytes
+  // become files in the limits' directory, whose names begin with `file_prefix`.
+  TaskRunner(Slot* slot, Outbox* outbox, ChildCalls* calls, const ResultLimits& limits,
+             std::string file_prefix);
   TaskRunner(const TaskRunner&) = delete;
   TaskRunner& operator=(const TaskRunner&) = delete;
 
@@ -89,10 +91,14 @@ class TaskRunner {
   static std::int32_t IsStopRequested(void* task);
   static void WatchStop(void* task, void (*on_stop)(void*), void* argument);
   static void Log(void* task, const char* text, std::uint64_t size);
+  static std::uint64_t Submit(void* task, const char* function, const char* signature,
+                              const void* arguments, std::uint64_t size);
+  static void Wait(void* task, std::uint64_t number, haul_answer* answer);
   static const haul_host kHost;
 
   Slot& slot_;
   Outbox& outbox_;
+  ChildCalls& calls_;
   const ResultLimits limits_;
   const std::string file_prefix_;
 
@@ -106,6 +112,8 @@ class TaskRunner {
   int result_error_ = 0;                 // errno: result_ is not complete
   std::string error_;
   bool failed_ = false;
+  bool made_calls_ = false;
+  ChildCalls::Answer answer_;         // the last one taken
   std::int64_t task_started_ns_ = 0;  // with detail or a time limit
   std::uint64_t tasks_run_ = 0;
 

@@ -124,6 +124,17 @@ void WorkerLoop::Do(const StopTasks& effect) {
   executors_.StopTasks(effect.executor, effect.assignment, effect.tasks);
 }
 
+void WorkerLoop::Do(const ResumeTask& effect) {
+  executors_.Resume(effect.executor, effect.assignment, effect.task);
+}
+
+void WorkerLoop::Do(const ReportBlocked& effect) {
+  v1::Blocked& blocked = *outbox_.add_blocked();
+  blocked.set_assignment_id(effect.assignment.value());
+  blocked.set_count(effect.count);
+  outbox_used_ = true;
+}
+
 // ----------------------------------------------------------------------------------- what is owed
 
 void WorkerLoop::Do(const KeepOutcome& effect) {

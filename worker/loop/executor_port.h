@@ -24,6 +24,9 @@ class ExecutorListener {
   virtual void OnExecutorReady(ExecutorId id, const std::vector<v1::FunctionInfo>& functions) = 0;
   virtual void OnExecutorOutcome(ExecutorId id, AssignmentId assignment, Outcome outcome) = 0;
   virtual void OnExecutorReclaimed(ExecutorId id, AssignmentId assignment, TaskRange tasks) = 0;
+  virtual void OnExecutorCall(ExecutorId id, v1::ChildCall call) = 0;
+  virtual void OnExecutorWaiting(ExecutorId id, AssignmentId assignment, TaskIndex task) = 0;
+  virtual void OnExecutorResumable(ExecutorId id, AssignmentId assignment, TaskIndex task) = 0;
   // Once for each that was started, the last that is heard of it, also where it could not be
   // started. One that never was ready says in its message why: mostly a library that could not be
   // loaded.
@@ -41,6 +44,8 @@ class ExecutorPort {
   virtual void Reclaim(ExecutorId id, AssignmentId assignment, std::uint64_t count) = 0;
   virtual void StopTasks(ExecutorId id, AssignmentId assignment) = 0;  // all
   virtual void StopTasks(ExecutorId id, AssignmentId assignment, TaskRange tasks) = 0;
+  virtual void Answer(ExecutorId id, v1::ChildAnswer answer) = 0;
+  virtual void Resume(ExecutorId id, AssignmentId assignment, TaskIndex task) = 0;
   virtual bool IsExecutor(pid_t pid) const = 0;
   // Whether it was started and its end was not told.
   virtual bool Runs(ExecutorId id) const = 0;

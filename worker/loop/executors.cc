@@ -25,6 +25,15 @@ void Executors::Start(ExecutorId id) {
   callbacks.on_reclaimed = [this, id](AssignmentId assignment, TaskRange tasks) {
     listener_->OnExecutorReclaimed(id, assignment, tasks);
   };
+  callbacks.on_call = [this, id](v1::ChildCall call) {
+    listener_->OnExecutorCall(id, std::move(call));
+  };
+  callbacks.on_waiting = [this, id](AssignmentId assignment, TaskIndex task) {
+    listener_->OnExecutorWaiting(id, assignment, task);
+  };
+  callbacks.on_resumable = [this, id](AssignmentId assignment, TaskIndex task) {
+    listener_->OnExecutorResumable(id, assignment, task);
+  };
   callbacks.on_died = [this, id](const exec::ExecutorDeath& death) { OnDied(id, death); };
   exec::ExecutorOptions options = options_;
   options.environment.push_back(std::string(exec::kExecutorVariable) + std::to_string(id.value()));
@@ -80,6 +89,18 @@ void Executors::StopTasks(ExecutorId id, AssignmentId assignment) {
 void Executors::StopTasks(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
   if (const auto it = processes_.find(id); it != processes_.end()) {
     it->second->StopTasks(assignment, tasks);
+  }
+}
+
+void Executors::Answer(ExecutorId id, v1::ChildAnswer answer) {
+  if (const auto it = processes_.find(id); it != processes_.end()) {
+    it->second->Answer(std::move(answer));
+  }
+}
+
+void Executors::Resume(ExecutorId id, AssignmentId assignment, TaskIndex task) {
+  if (const auto it = processes_.find(id); it != processes_.end()) {
+    it->second->Resume(assignment, task);
   }
 }
 

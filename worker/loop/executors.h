@@ -25,6 +25,8 @@ class Executors final : public ExecutorPort {
   void Reclaim(ExecutorId id, AssignmentId assignment, std::uint64_t count) override;
   void StopTasks(ExecutorId id, AssignmentId assignment) override;
   void StopTasks(ExecutorId id, AssignmentId assignment, TaskRange tasks) override;
+  void Answer(ExecutorId id, v1::ChildAnswer answer) override;
+  void Resume(ExecutorId id, AssignmentId assignment, TaskIndex task) override;
   bool IsExecutor(pid_t pid) const override;
   bool Runs(ExecutorId id) const override { return processes_.contains(id); }
 

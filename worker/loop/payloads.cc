@@ -102,6 +102,7 @@ absl::StatusOr<AssignmentReceived> Payloads::Add(v1::Assignment&& message) {
       .at_most_once = message.at_most_once(),
       .own_process = job->spec.has_function() && job->spec.function().own_process(),
       .tasks_per_process = job->spec.function().tasks_per_process(),
+      .depth = message.depth(),
       .charged = {}};
   for (const v1::ChargedTask& charged : message.charged()) {
     event.charged.push_back({charged.task(), charged.attempts()});

@@ -15,22 +15,25 @@
 
 namespace haul::worker {
 WorkerLoop::WorkerLoop(exec::Reactor& reactor, SessionPort& session, ExecutorPort& executors,
-                       const LoopOptions& options)
+                       ChildCallPort& calls, const LoopOptions& options)
     : reactor_(reactor),
       session_(session),
       executors_(executors),
+      calls_(calls),
       options_(options),
       core_(options.core) {}
 
 absl::StatusOr<std::unique_ptr<WorkerLoop>> WorkerLoop::Create(exec::Reactor& reactor,
                                                                SessionPort& session,
                                                                ExecutorPort& executors,
+                                                               ChildCallPort& calls,
                                                                const LoopOptions& options) {
-  std::unique_ptr<WorkerLoop> loop(new WorkerLoop(reactor, session, executors, options));
+  std::unique_ptr<WorkerLoop> loop(new WorkerLoop(reactor, session, executors, calls, options));
   auto runner = exec::CommandRunner::Create(reactor, *loop, options.commands);
   if (!runner.ok()) return runner.status();
   loop->runner_ = *std::move(runner);
   executors.SetListener(loop.get());
+  calls.SetListener(loop.get());
   return loop;
 }
 
@@ -123,6 +126,7 @@ void WorkerLoop::OnConnecting(v1::Hello* hello) {
     held.set_job_id(line.job.value());
     held.set_width(line.width);
     held.set_alone(line.alone);
+    held.set_blocked(line.blocked);
     wire::ToWire(line.tasks, held.mutable_ranges());
   }
 }
@@ -240,6 +244,7 @@ void WorkerLoop::OnExecutorReady(ExecutorId id, const std::vector<v1::FunctionIn
 }
 
 void WorkerLoop::OnExecutorOutcome(ExecutorId id, AssignmentId assignment, Outcome outcome) {
+  calls_.EndTasks(id, assignment, outcome.tasks);
   OutcomeArrived event{.executor = id,
                        .assignment = assignment,
                        .tasks = outcome.tasks,
@@ -256,7 +261,32 @@ void WorkerLoop::OnExecutorReclaimed(ExecutorId id, AssignmentId assignment, Tas
   Step(TasksReclaimed{id, assignment, tasks});
 }
 
+// User code shares the executor's memory: what it does not run calls nothing.
+void WorkerLoop::OnExecutorCall(ExecutorId id, v1::ChildCall call) {
+  const auto executor = core_.state().executors.find(id);
+  if (executor == core_.state().executors.end()) return;
+  const auto run = executor->second.runs.find(AssignmentId(call.assignment_id()));
+  if (run == executor->second.runs.end() || run->second.abandoned ||
+      !run->second.unfinished.Contains(call.task())) {
+    return;
+  }
+  calls_.Call(id, run->second.job, payloads_.job(run->second.job).spec, std::move(call));
+}
+
+void WorkerLoop::OnExecutorWaiting(ExecutorId id, AssignmentId assignment, TaskIndex task) {
+  Step(TaskBlocked{id, assignment, task});
+}
+
+void WorkerLoop::OnExecutorResumable(ExecutorId id, AssignmentId assignment, TaskIndex task) {
+  Step(ResumeAsked{id, assignment, task});
+}
+
+void WorkerLoop::OnChildAnswer(ExecutorId executor, v1::ChildAnswer answer) {
+  executors_.Answer(executor, std::move(answer));
+}
+
 void WorkerLoop::OnExecutorDied(ExecutorDied death) {
+  calls_.EndExecutor(death.executor);
   // Without it the worker is ending: what is left is its guardian's to end.
   if (runner_ != nullptr) runner_->LookForOrphans();
   if (!attached_ && !core_.draining()) {

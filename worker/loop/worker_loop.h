@@ -3,7 +3,7 @@
 // beside the core.
 //
 // Construction, Run() and the listeners' methods are all on one thread, which also owns the
-// reactor. Reactor, session and executors must outlive it.
+// reactor. Reactor, session, executors and calls must outlive it.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@
 #include "worker/core/core.h"
 #include "worker/exec/command_runner.h"
 #include "worker/exec/reactor.h"
+#include "worker/loop/child_call_port.h"
 #include "worker/loop/executor_port.h"
 #include "worker/loop/payloads.h"
 #include "worker/loop/session_port.h"
@@ -45,12 +46,14 @@ struct WorkerEnd {
 
 class WorkerLoop final : public SessionListener,
                          public ExecutorListener,
+                         public ChildCallListener,
                          public exec::CommandListener {
  public:
   // Fails where the directory for tasks cannot be made.
   static absl::StatusOr<std::unique_ptr<WorkerLoop>> Create(exec::Reactor& reactor,
                                                             SessionPort& session,
                                                             ExecutorPort& executors,
+                                                            ChildCallPort& calls,
                                                             const LoopOptions& options);
   ~WorkerLoop() override;
   WorkerLoop(const WorkerLoop&) = delete;
@@ -68,7 +71,7 @@ class WorkerLoop final : public SessionListener,
 
  private:
   WorkerLoop(exec::Reactor& reactor, SessionPort& session, ExecutorPort& executors,
-             const LoopOptions& options);
+             ChildCallPort& calls, const LoopOptions& options);
 
   // An outcome whose large outputs are on their way.
   struct AwaitedOutcome {
@@ -101,7 +104,12 @@ class WorkerLoop final : public SessionListener,
   void OnExecutorReady(ExecutorId id, const std::vector<v1::FunctionInfo>& functions) override;
   void OnExecutorOutcome(ExecutorId id, AssignmentId assignment, Outcome outcome) override;
   void OnExecutorReclaimed(ExecutorId id, AssignmentId assignment, TaskRange tasks) override;
+  void OnExecutorCall(ExecutorId id, v1::ChildCall call) override;
+  void OnExecutorWaiting(ExecutorId id, AssignmentId assignment, TaskIndex task) override;
+  void OnExecutorResumable(ExecutorId id, AssignmentId assignment, TaskIndex task) override;
   void OnExecutorDied(ExecutorDied death) override;
+  // ChildCallListener
+  void OnChildAnswer(ExecutorId executor, v1::ChildAnswer answer) override;
 
   // Handles the event, and what its effects cause, completely.
   void Step(Event event, std::optional<StagedOutcome> staged = std::nullopt);
@@ -114,6 +122,8 @@ class WorkerLoop final : public SessionListener,
   void Do(const ReclaimRun& effect);
   void Do(const StopRun& effect);
   void Do(const StopTasks& effect);
+  void Do(const ResumeTask& effect);
+  void Do(const ReportBlocked& effect);
   void Do(const KeepOutcome& effect);
   void Do(const UploadOutput& effect);
   void Do(const RecordOutcome& effect);
@@ -134,6 +144,7 @@ class WorkerLoop final : public SessionListener,
   exec::Reactor& reactor_;
   SessionPort& session_;
   ExecutorPort& executors_;
+  ChildCallPort& calls_;
   const LoopOptions options_;
   Core core_;
   Payloads payloads_;

@@ -67,7 +67,7 @@ class FakeSession final : public SessionPort {
     connected = false;
     listener_->OnDisconnected();
   }
-  void Tell(const v1::CoordinatorMessage& message) { listener_->OnMessage(std::move(message)); }
+  void Tell(const v1::CoordinatorMessage& message) { listener_->OnMessage(message); }
   void Refuse() { listener_->OnRefused(absl::PermissionDeniedError("not you")); }
 
   v1::Hello hello;
@@ -82,6 +82,34 @@ class FakeSession final : public SessionPort {
  private:
   exec::Reactor& reactor_;
   SessionListener* listener_ = nullptr;
+};
+
+// Whoever carries calls is the test.
+class FakeChildCalls final : public ChildCallPort {
+ public:
+  void SetListener(ChildCallListener* listener) override { listener_ = listener; }
+  void Call(ExecutorId executor, JobId job, const v1::JobSpec& spec, v1::ChildCall call) override {
+    EXPECT_EQ(spec.function().name(), "relay.v1");
+    EXPECT_FALSE(job.is_none());
+    calls.emplace_back(executor, std::move(call));
+  }
+  void EndTasks(ExecutorId, AssignmentId, TaskRange tasks) override { ended += tasks.count; }
+  void EndExecutor(ExecutorId executor) override { ended_executors.push_back(executor); }
+  void Answer(const std::string& data) {
+    v1::ChildAnswer answer;
+    answer.set_assignment_id(calls.back().second.assignment_id());
+    answer.set_task(calls.back().second.task());
+    answer.set_number(calls.back().second.number());
+    answer.set_data(data);
+    listener_->OnChildAnswer(calls.back().first, std::move(answer));
+  }
+
+  std::vector<std::pair<ExecutorId, v1::ChildCall>> calls;
+  std::uint64_t ended = 0;
+  std::vector<ExecutorId> ended_executors;
+
+ private:
+  ChildCallListener* listener_ = nullptr;
 };
 
 class WorkerLoopTest : public testing::Test {
@@ -103,7 +131,7 @@ class WorkerLoopTest : public testing::Test {
     options.core.stop_grace_us = 200'000;
     options.commands.directory = directory.path();
     options.commands.grace_period_ms = 500;
-    auto created = WorkerLoop::Create(reactor, session, *executors_, options);
+    auto created = WorkerLoop::Create(reactor, session, *executors_, calls, options);
     ASSERT_TRUE(created.ok()) << created.status();
     loop = *std::move(created);
   }
@@ -136,7 +164,7 @@ class WorkerLoopTest : public testing::Test {
       }
     });
   }
-  void Tell(v1::CoordinatorMessage message) {
+  void Tell(const v1::CoordinatorMessage& message) {
     When([this] { return session.connected; }, [this, message] { session.Tell(message); });
   }
 
@@ -209,6 +237,7 @@ class WorkerLoopTest : public testing::Test {
   exec::TestDirectory directory;
   exec::Reactor reactor;
   FakeSession session{reactor};
+  FakeChildCalls calls;
   std::string library = std::string(::getenv("HAUL_TEST_LIB_DIR")) + "/libexamples.so";
   std::unique_ptr<Executors> executors_;
   std::unique_ptr<WorkerLoop> loop;
