@@ -103,6 +103,9 @@ Json ToJson(const client::JobStatus& job) {
   object["max_attempts"] = job.spec.max_attempts;
   object["open"] = job.spec.open;
   object["at_most_once"] = job.spec.at_most_once;
+  if (job.spec.parent.has_value()) {
+    object["parent"] = {{"job", job.spec.parent->job.value}, {"task", job.spec.parent->task}};
+  }
   object["volatile"] = job.spec.volatile_job;
   object["accepted"] = TimeOrNull(job.accepted_unix_us);
   object["ended"] = TimeOrNull(job.ended_unix_us);

@@ -41,6 +41,10 @@ void PrintDetails(const client::JobStatus& job) {
   if (job.spec.max_attempts > 1) line("attempts", std::to_string(job.spec.max_attempts));
   if (job.spec.open) line("open", "it takes more tasks");
   if (job.spec.at_most_once) line("starts", "at most once");
+  if (job.spec.parent.has_value()) {
+    line("parent", absl::StrCat("task ", job.spec.parent->task, " of job ",
+                                job.spec.parent->job.value, "; it ends with it"));
+  }
   if (job.spec.volatile_job) line("volatile", "yes");
   line("accepted", LocalTime(job.accepted_unix_us));
   line("ended", LocalTime(job.ended_unix_us));

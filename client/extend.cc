@@ -151,7 +151,7 @@ class Extender {
 
 Status Client::Extend(JobId job, TaskFeed& feed, std::stop_token stop) {
   Extender extender(job, feed, stop);
-  Patience patience(impl_->reconnect_timeout, stop);
+  Patience patience(*impl_->channel, impl_->reconnect_timeout, stop);
   while (true) {
     grpc::Status ended;
     {

@@ -52,8 +52,8 @@ struct Client::Impl {
 // the last success.
 class Patience {
  public:
-  Patience(std::chrono::milliseconds limit, std::stop_token stop)
-      : limit_(limit), stop_(std::move(stop)) {}
+  Patience(grpc::Channel& channel, std::chrono::milliseconds limit, std::stop_token stop)
+      : channel_(channel), limit_(limit), stop_(std::move(stop)) {}
 
   void OnProgress() {
     pause_ = kFirstPause;
@@ -65,8 +65,7 @@ class Patience {
     const auto now = std::chrono::steady_clock::now();
     if (!lost_since_.has_value()) lost_since_ = now;
     if (now + pause_ - *lost_since_ > limit_) return false;
-    std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, stop_, pause_, [] { return false; });
+    Pause();
     pause_ = std::min(pause_ * 2, kLongestPause);
     return !stop_.stop_requested();
   }
@@ -77,6 +76,22 @@ class Patience {
   static constexpr std::chrono::milliseconds kFirstPause{50};
   static constexpr std::chrono::milliseconds kLongestPause{1000};
 
+  // Ends early when there is a connection again. While no call waits, gRPC looks at its sockets
+  // every 5 s alone, unless somebody waits for the connection itself.
+  void Pause() {
+    const auto end = std::chrono::system_clock::now() + pause_;
+    if (channel_.GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY) {
+      while (!stop_.stop_requested() && std::chrono::system_clock::now() < end) {
+        const auto slice = std::chrono::system_clock::now() + kFirstPause;
+        if (channel_.WaitForConnected(std::min(slice, end))) return;
+      }
+      return;
+    }
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, stop_, pause_, [] { return false; });
+  }
+
+  grpc::Channel& channel_;
   const std::chrono::milliseconds limit_;
   const std::stop_token stop_;
   std::chrono::milliseconds pause_ = kFirstPause;

@@ -116,7 +116,7 @@ Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs, std::
                                            " bytes; the limit is " +
                                            std::to_string(kMostInputBytes));
   }
-  Patience patience(impl_->reconnect_timeout, impl_->stop);
+  Patience patience(*impl_->channel, impl_->reconnect_timeout, impl_->stop);
   while (true) {
     grpc::ClientContext context;
     impl_->Authorize(context);
@@ -227,7 +227,7 @@ class Follower {
 Status Client::Follow(const JobRef& job, const FollowOptions& options,
                       const std::function<bool(FollowUpdate&)>& on_update, std::stop_token stop) {
   Follower follower(job, options);
-  Patience patience(impl_->reconnect_timeout, stop);
+  Patience patience(*impl_->channel, impl_->reconnect_timeout, stop);
   while (true) {
     bool stopped = false;
     grpc::Status read;
@@ -285,7 +285,7 @@ Status Client::FetchOutput(JobId job, const std::string& file,
   request.set_job_id(job.value);
   request.set_file(file);
   request.set_offset(offset);
-  Patience patience(impl_->reconnect_timeout, stop);
+  Patience patience(*impl_->channel, impl_->reconnect_timeout, stop);
   while (true) {
     grpc::Status read;
     {

@@ -243,6 +243,7 @@ void Core::On(const TimePassed& event) {
   // Only here does its deadline count: it was set anew if this process stood still.
   const bool due = now_.monotonic_us >= adoption_deadline_us_;
   if (state_.adopting() && (due || state_.awaited().empty())) EndAdoption();
+  EndOrphans();
   CarryOut(Schedule(state_, options_.schedule, now_));
   Note(LanesFed{});
 }

@@ -211,6 +211,10 @@ class World {
       CheckOutcomes(*event, outcomes);
       Step(*event);
     }
+    for (const v1::Blocked& blocked : message.blocked()) {
+      Step(coordinator::BlockedReported{session, AssignmentId(blocked.assignment_id()),
+                                        blocked.count()});
+    }
     for (const v1::HandedBack& handed_back : message.handed_back()) {
       const auto event = coordinator::ToCore(session, handed_back);
       if (!event.ok()) return Disconnect();

@@ -171,6 +171,10 @@ void Tell(executor::Pool& pool, const v1::ToExecutor& message) {
       pool.StopTasks(assignment);
     }
   }
+  for (const v1::ChildAnswer& answer : message.answers()) pool.calls().OnAnswer(answer);
+  for (const v1::TaskRef& task : message.resumed()) {
+    pool.calls().OnResumed(AssignmentId(task.assignment_id()), task.task());
+  }
 }
 
 void CheckPool(const ExecutorInput& input) {

@@ -133,6 +133,8 @@ CoordinatorInput Conversation(bool is_function) {
   v1::HandedBack& handed_back = *message.add_handed_back();
   handed_back.set_assignment_id(kAssignment);
   handed_back.set_job_id(1);
+  message.add_blocked()->set_assignment_id(kAssignment);
+  message.mutable_blocked(0)->set_count(2);
   handed_back.add_ranges()->set_first(3);
   handed_back.mutable_ranges(0)->set_count(1);
   message.set_heartbeat(true);
@@ -223,6 +225,10 @@ void AddWorker(Corpus& corpus) {
     reclaimed.set_assignment_id(1);
     reclaimed.set_first(7);
     reclaimed.set_count(1);
+    v1::FromExecutor& of_tasks = *input.add_steps()->mutable_report()->mutable_said();
+    of_tasks.add_waiting()->set_assignment_id(1);
+    of_tasks.mutable_waiting(0)->set_task(1);
+    *of_tasks.add_resumable() = of_tasks.waiting(0);
     input.mutable_steps(5)->mutable_report()->set_executor(1);
     corpus.Add("worker", is_function ? "functions" : "commands", input);
     input.add_steps()->set_disconnect(true);
@@ -374,6 +380,8 @@ void AddExecutor(Corpus& corpus) {
   fail.set_count(3);
   fail.mutable_array();
   input.mutable_told(1)->add_stops()->set_assignment_id(3);
+  input.mutable_told(1)->add_answers()->set_assignment_id(3);
+  input.mutable_told(1)->add_resumed()->set_assignment_id(3);
   input.add_told()->add_stops()->set_assignment_id(2);
   input.mutable_told(2)->mutable_stops(0)->set_first(150);
   input.mutable_told(2)->mutable_stops(0)->set_count(1);

@@ -110,6 +110,12 @@ class World {
       Step(worker::TasksReclaimed{
           id, AssignmentId(reclaimed.assignment_id()), {reclaimed.first(), reclaimed.count()}});
     }
+    for (const v1::TaskRef& task : report.said().waiting()) {
+      Step(worker::TaskBlocked{id, AssignmentId(task.assignment_id()), task.task()});
+    }
+    for (const v1::TaskRef& task : report.said().resumable()) {
+      Step(worker::ResumeAsked{id, AssignmentId(task.assignment_id()), task.task()});
+    }
     if (report.died())
       Step(worker::ExecutorDied{.executor = id, .suspects = {}, .message = "it died"});
   }
@@ -183,6 +189,10 @@ class World {
   void Do(const worker::ReclaimRun&) {}
   void Do(const worker::StopRun&) {}
   void Do(const worker::StopTasks&) {}
+  void Do(const worker::ResumeTask&) {}
+  void Do(const worker::ReportBlocked& effect) {
+    HAUL_CHECK(core_.state().assignments.contains(effect.assignment));
+  }
   void Do(const worker::SayDraining&) {}
   void Do(const worker::Leave&) {}
 

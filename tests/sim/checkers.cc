@@ -150,6 +150,7 @@ void Checkers::OnProcessDied(ProcessId process) {
 void Checkers::OnReleased(JobId id, TaskRange tasks, AssignmentId assignment) {
   JobHistory* job = Find(id);
   if (job == nullptr) return;
+  CheckParent(id, *job);
   for (TaskIndex task = tasks.first; task < tasks.end(); ++task) {
     TaskHistory& history = job->tasks.at(task);
     if (history.has_outcome) Violate(absl::StrCat(NameOf(id, task), " is sent after its outcome"));
@@ -160,6 +161,24 @@ void Checkers::OnReleased(JobId id, TaskRange tasks, AssignmentId assignment) {
       Violate(absl::StrCat(NameOf(id, task), " is sent after it was cancelled"));
     }
     history.last_released = assignment;
+    history.released_us = timeline_.now_us();
+  }
+}
+
+// What a task submitted ends with that start of it.
+void Checkers::CheckParent(JobId id, const JobHistory& job) {
+  const coordinator::ParentTask& parent = job.spec.parent;
+  const JobHistory* of_parent = Find(parent.job);
+  if (parent.assignment.is_none() || of_parent == nullptr) return;
+  const TaskHistory& history = of_parent->tasks.at(parent.task);
+  // What leaves just after the parent's outcome, or its next assignment, was decided before.
+  const std::int64_t before_us = timeline_.now_us() - 100'000;
+  const bool ended = history.has_outcome && before_us > history.outcome_us;
+  const bool starts_anew =
+      history.last_released > parent.assignment && before_us > history.released_us;
+  if (ended || starts_anew) {
+    Violate(absl::StrCat("job ", id.value(), " goes on, and its parent, ",
+                         NameOf(parent.job, parent.task), ", does not"));
   }
 }
 
@@ -264,6 +283,7 @@ void Checkers::OnOutcome(const coordinator::OutcomeRecorded& record, bool durabl
     TaskHistory& history = job->tasks.at(task);
     if (history.has_outcome) Violate(absl::StrCat(NameOf(record.job, task), " ends twice"));
     history.has_outcome = true;
+    history.outcome_us = timeline_.now_us();
     decided_.erase({record.job, task});
   }
 }
@@ -351,7 +371,8 @@ void Checkers::OnFinished(const coordinator::State& state) {
     const auto asked = static_cast<std::uint64_t>(
         std::count_if(history->tasks.begin(), history->tasks.end(),
                       [](const TaskHistory& task) { return task.cancel_asked; }));
-    if (!history->cancel_asked && job.facts.counts.cancelled > asked) {
+    const bool is_child = !history->spec.parent.assignment.is_none();
+    if (!history->cancel_asked && !is_child && job.facts.counts.cancelled > asked) {
       Violate(absl::StrCat("job ", id.value(), " has ", job.facts.counts.cancelled,
                            " cancelled tasks, and ", asked, " were cancelled"));
     }

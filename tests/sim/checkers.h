@@ -32,8 +32,10 @@ struct Start {
 struct TaskHistory {
   std::vector<Start> starts;
   AssignmentId last_released;  // the newest assignment of it that left the coordinator
-  bool has_outcome = false;    // on the disk; of a volatile job: recorded
-  bool cancel_asked = false;   // of it alone
+  std::int64_t released_us = 0;
+  bool has_outcome = false;  // on the disk; of a volatile job: recorded
+  std::int64_t outcome_us = 0;
+  bool cancel_asked = false;  // of it alone
   // While this coordinator lives no later assignment of it leaves: it was cancelled.
   std::optional<AssignmentId> unwanted_after;
 };
@@ -127,6 +129,7 @@ class Checkers {
   };
   void Excuse(ProcessId process);
   Start* FindStart(JobId job, TaskIndex task, ProcessId process, AssignmentId assignment);
+  void CheckParent(JobId id, const JobHistory& job);
   void CheckFailure(const coordinator::OutcomeRecorded& record, TaskIndex task,
                     const JobHistory& job);
   void ExcuseStart(JobHistory& job, Start& start);

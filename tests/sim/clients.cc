@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 namespace haul::sim {
@@ -53,6 +55,9 @@ JobTraits Clients::NewTraits(std::size_t number) {
     if (timeline_.Chance(50))
       traits.tasks_per_process = 1 + static_cast<std::uint32_t>(timeline_.Below(5));
   }
+  if (traits.is_function() && traits.timeout_us == 0 && timeline_.Chance(25)) {
+    traits.call_percent = 1 + timeline_.Below(40);
+  }
   // "w0" could run anything.
   if (!traits.is_function() && timeline_.Chance(20)) traits.not_at = "w1";
   return traits;
@@ -70,6 +75,47 @@ void Clients::Add(std::int64_t within_us) {
   timeline_.After(timeline_.Between(0, within_us), [this, number] { TrySubmit(number); });
 }
 
+void Clients::AddChild(const coordinator::ParentTask& parent, std::function<void()> answered) {
+  const JobTraits& of_parent = *TraitsOf(parent.job);
+  const std::size_t number = submissions_.size();
+  Submission submission{.traits = of_parent, .job = {}};
+  JobTraits& traits = submission.traits;
+  JobSpec& spec = traits.spec;
+  spec.name = absl::StrCat(number);
+  spec.request_id = absl::StrCat("request-", number);
+  spec.task_count = 1 + timeline_.Below(3);
+  spec.max_running = 0;
+  spec.max_attempts = 1;
+  spec.at_most_once = false;
+  spec.is_open = false;
+  spec.parent = parent;
+  ++spec.depth;  // as the coordinator will find it
+  traits.min_us = 1'000;
+  traits.max_us = 50'000;
+  traits.call_percent = spec.depth > 4 ? 0 : of_parent.call_percent;
+  submission.answered = std::move(answered);
+  submissions_.push_back(std::move(submission));
+  timeline_.After(timeline_.Between(0, 2'000), [this, number] { TryChild(number); });
+}
+
+void Clients::Answer(Submission& submission) {
+  if (!std::exchange(submission.is_answered, true)) submission.answered();
+}
+
+void Clients::TryChild(std::size_t number) {
+  Submission& submission = submissions_[number];
+  if (submission.is_answered) return;
+  const coordinator::State* state = wiring_.state();
+  if (state != nullptr && submission.job.is_none()) {
+    Ask(number, Asked::What::kSubmit);
+  } else if (state != nullptr) {
+    // A volatile one may be gone with its coordinator.
+    const coordinator::Job* job = state->FindJob(submission.job);
+    if (job == nullptr || job->is_ended()) return Answer(submission);
+  }
+  timeline_.After(timeline_.Between(5'000, 200'000), [this, number] { TryChild(number); });
+}
+
 const JobTraits* Clients::TraitsOf(JobId job) const {
   const auto it = submission_of_.find(job);
   return it == submission_of_.end() ? nullptr : &submissions_[it->second].traits;
@@ -77,6 +123,7 @@ const JobTraits* Clients::TraitsOf(JobId job) const {
 
 bool Clients::AllSaid() const {
   for (const Submission& submission : submissions_) {
+    if (submission.answered) continue;  // whose parent ends, or not
     if (submission.job.is_none() || (submission.cancel && !submission.cancelled)) return false;
     if (submission.traits.spec.is_open && !submission.all_offered) return false;
   }
@@ -207,6 +254,12 @@ void Clients::OnSubmitAnswered(Submission& submission, const coordinator::Effect
   const JobSpec& spec = submission.traits.spec;
   const auto* accepted = std::get_if<coordinator::AnswerSubmit>(&effect.what);
   if (accepted == nullptr) {
+    if (submission.answered) {
+      const auto* error = std::get_if<coordinator::AnswerError>(&effect.what);
+      // After a restart the coordinator may not know of its parent yet.
+      if (!absl::IsUnavailable(error->status)) Answer(submission);
+      return;
+    }
     // A function that nobody serves just now is refused, and submitted again.
     if (!submission.traits.is_function()) checkers_.Violate("a good submit is refused");
     return;

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
-#include <vector>
 
 #include "coordinator/core/effects.h"
 #include "coordinator/core/state.h"
@@ -27,6 +27,9 @@ class Clients {
 
   // One more job, to be submitted within that time.
   void Add(std::int64_t within_us);
+  // A job that a task submits and waits for; `answered` is called when it has ended, or is not to
+  // be.
+  void AddChild(const coordinator::ParentTask& parent, std::function<void()> answered);
   // What the coordinator answers.
   void OnAnswer(const coordinator::Effect& effect);
   void OnAccepted(const coordinator::JobAccepted& record);
@@ -48,6 +51,8 @@ class Clients {
     bool cancel = false;
     TaskRange unwanted;  // some of its tasks are cancelled, now and then
     bool forget = false;
+    std::function<void()> answered;  // of a task's
+    bool is_answered = false;
     bool cancelled = false;
     bool forgotten = false;
   };
@@ -60,6 +65,8 @@ class Clients {
   void Ask(std::size_t number, Asked::What what);
   void TrySubmit(std::size_t number);
   void TryFollowUps(std::size_t number);
+  void TryChild(std::size_t number);
+  static void Answer(Submission& submission);
   void AskExtend(coordinator::RequestId request, Submission& submission);
   void OnExtendAnswered(Submission& submission, const coordinator::Effect& effect);
   void OnSubmitAnswered(Submission& submission, const coordinator::Effect& effect);
@@ -67,7 +74,7 @@ class Clients {
   Timeline& timeline_;
   Checkers& checkers_;
   const Wiring wiring_;
-  std::vector<Submission> submissions_;
+  std::deque<Submission> submissions_;
   std::map<coordinator::RequestId, Asked> asked_;
   std::map<JobId, std::size_t> submission_of_;
   std::uint64_t last_request_ = 0;

@@ -138,6 +138,7 @@ void CoordinatorProcess::Receive(SessionId session, const WorkerMessage& message
     step(WorkerSpoke{session});
     for (const TasksFinished& finished : message.outcomes) step(Fenced(finished));
     for (const TasksHandedBack& handed_back : message.handed_back) step(handed_back);
+    for (const coordinator::BlockedReported& blocked : message.blocked) step(blocked);
     if (running() && message.heartbeat && sessions_.contains(session)) {
       sessions_[session].bundle.heartbeat = true;
       sessions_[session].bundle_used = true;

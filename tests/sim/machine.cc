@@ -34,18 +34,30 @@ Machine::Task Machine::Start(const TaskKey& key, JobId job) {
   const Task task{.job = job,
                   .start = ++last_start_,
                   .cpus_milli = std::min<std::uint64_t>(traits.spec.cpus_milli, most)};
-  running_milli_ += task.cpus_milli;
   timeline_.Trace("start", job.value(), key.second, options_.process.value());
   checkers_.OnStart(job, key.second, options_.process, key.first);
-  if (running_milli_ > options_.cpus_milli) {
-    checkers_.Violate(absl::StrCat("process ", options_.process.value(), " runs ", running_milli_,
-                                   " of ", options_.cpus_milli, " thousandths of a cpu"));
-  }
+  Use(task.cpus_milli);
   return task;
 }
 
+void Machine::Use(std::uint64_t cpus_milli) {
+  running_milli_ += cpus_milli;
+  if (running_milli_ > options_.cpus_milli + excused_milli_) {
+    checkers_.Violate(absl::StrCat("process ", options_.process.value(), " runs ", running_milli_,
+                                   " of ", options_.cpus_milli, " thousandths of a cpu"));
+  }
+}
+
 void Machine::Stopped(const TaskKey& key, const Task& task, TaskStatus status) {
-  running_milli_ -= task.cpus_milli;
+  if (task.blocked) {
+    excused_milli_ += task.cpus_milli;
+    excused_us_ = timeline_.now_us();
+  } else {
+    running_milli_ -= task.cpus_milli;
+    // The worker may not have read of it yet.
+    const bool was_read = timeline_.now_us() > excused_us_ + 10'000;
+    if (running_milli_ <= options_.cpus_milli && was_read) excused_milli_ = 0;
+  }
   checkers_.OnEnd(task.job, key.second, options_.process, key.first, wiring_.traits(task.job)->spec,
                   status);
 }
@@ -203,7 +215,7 @@ void Machine::Stop(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
   }
   for (auto& [key, task] : executor->running) {
     if (key.first != assignment || key.second < tasks.first || key.second >= tasks.end()) continue;
-    if (timeline_.Chance(30)) continue;  // some do not listen
+    if (!task.blocked && timeline_.Chance(30)) continue;  // some do not listen
     task.stop_asked = true;
     timeline_.After(timeline_.Between(0, 100'000),
                     [this, id, key = key, start = task.start] { FunctionEnds(id, key, start); });
@@ -226,7 +238,14 @@ void Machine::Fill(ExecutorId id, Executor& executor) {
       ++executor.started;
       CheckIsolation(executor, key, *wiring_.traits(job));
       bool times_out = false;
-      const std::int64_t duration_us = Duration(*wiring_.traits(job), &times_out);
+      std::int64_t duration_us = Duration(*wiring_.traits(job), &times_out);
+      if (timeline_.Chance(wiring_.traits(job)->call_percent)) {
+        const std::int64_t first_us = timeline_.Between(0, duration_us);
+        executor.running[key].rest_us = duration_us - first_us;
+        timeline_.After(first_us,
+                        [this, id, key, start = task.start] { FunctionCalls(id, key, start); });
+        continue;
+      }
       timeline_.After(duration_us, [this, id, key, start = task.start, times_out] {
         times_out ? FunctionTimesOut(id, key, start) : FunctionEnds(id, key, start);
       });
@@ -247,15 +266,53 @@ void Machine::CheckIsolation(const Executor& executor, const TaskKey& started,
   }
 }
 
-void Machine::FunctionEnds(ExecutorId id, const TaskKey& key, std::uint64_t start) {
+Machine::Task* Machine::FindRunning(ExecutorId id, const TaskKey& key, std::uint64_t start) {
   Executor* executor = Find(id);
-  if (executor == nullptr || executor->ending) return;
+  if (executor == nullptr || executor->ending) return nullptr;
   const auto it = executor->running.find(key);
-  if (it == executor->running.end() || it->second.start != start) return;
-  const JobTraits& traits = *wiring_.traits(it->second.job);
-  if (it->second.timed_out) {
+  return it == executor->running.end() || it->second.start != start ? nullptr : &it->second;
+}
+
+// It submits a job, and waits for that.
+void Machine::FunctionCalls(ExecutorId id, const TaskKey& key, std::uint64_t start) {
+  Task* task = FindRunning(id, key, start);
+  if (task == nullptr || task->stop_asked) return;
+  running_milli_ -= task->cpus_milli;
+  task->blocked = true;
+  AddReport(id, *Find(id), {worker::TaskBlocked{id, key.first, key.second}, {}});
+  wiring_.call({key.first, task->job, key.second},
+               [this, id, key, start] { FunctionIsAnswered(id, key, start); });
+}
+
+void Machine::FunctionIsAnswered(ExecutorId id, const TaskKey& key, std::uint64_t start) {
+  const Task* task = FindRunning(id, key, start);
+  if (task == nullptr || task->stop_asked) return;
+  AddReport(id, *Find(id), {worker::ResumeAsked{id, key.first, key.second}, {}});
+}
+
+void Machine::Do(const worker::ResumeTask& effect) {
+  Executor* executor = Find(effect.executor);
+  if (executor == nullptr || executor->ending) return;
+  const TaskKey key{effect.assignment, effect.task};
+  const auto it = executor->running.find(key);
+  if (it == executor->running.end() || !it->second.blocked) return;
+  Task& task = it->second;
+  if (task.stop_asked) return;  // it is ending
+  task.blocked = false;
+  Use(task.cpus_milli);
+  timeline_.After(task.rest_us, [this, id = effect.executor, key, start = task.start] {
+    FunctionEnds(id, key, start);
+  });
+}
+
+void Machine::FunctionEnds(ExecutorId id, const TaskKey& key, std::uint64_t start) {
+  const Task* task = FindRunning(id, key, start);
+  if (task == nullptr) return;
+  Executor* executor = Find(id);
+  const JobTraits& traits = *wiring_.traits(task->job);
+  if (task->timed_out) {
     Conclude(id, *executor, key, TaskStatus::kFailed, Cause::kTimeout);
-  } else if (it->second.stop_asked) {
+  } else if (task->stop_asked) {
     Conclude(id, *executor, key, TaskStatus::kCancelled, Cause::kCancelled);
   } else if (timeline_.Chance(traits.crash_percent)) {
     return Died(id, &key);
@@ -269,11 +326,9 @@ void Machine::FunctionEnds(ExecutorId id, const TaskKey& key, std::uint64_t star
 
 // It is asked to stop; one that does not listen takes its executor with it.
 void Machine::FunctionTimesOut(ExecutorId id, const TaskKey& key, std::uint64_t start) {
-  Executor* executor = Find(id);
-  if (executor == nullptr || executor->ending) return;
-  const auto it = executor->running.find(key);
-  if (it == executor->running.end() || it->second.start != start) return;
-  it->second.timed_out = true;
+  Task* task = FindRunning(id, key, start);
+  if (task == nullptr) return;
+  task->timed_out = true;
   if (timeline_.Chance(50)) return FunctionEnds(id, key, start);
   Died(id, &key);
 }

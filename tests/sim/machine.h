@@ -27,6 +27,8 @@ class Machine {
     std::function<void(worker::Event, coordinator::OutcomeHeader)> happened;
     std::function<const JobTraits*(JobId)> traits;
     std::function<bool()> faults;  // whether things may still go wrong by themselves
+    // A task submits a job; `answered` is called when that has ended, or is not to be.
+    std::function<void(const coordinator::ParentTask&, std::function<void()> answered)> call;
   };
   struct Options {
     ProcessId process;
@@ -45,6 +47,7 @@ class Machine {
   void Do(const worker::ReclaimRun& effect);
   void Do(const worker::StopRun& effect);
   void Do(const worker::StopTasks& effect);
+  void Do(const worker::ResumeTask& effect);
 
   // A fault: one of the executors is killed from outside.
   void KillAnExecutor();
@@ -61,6 +64,8 @@ class Machine {
     std::uint64_t cpus_milli = 0;
     bool stop_asked = false;
     bool timed_out = false;
+    bool blocked = false;      // waits for what it submitted, without a cpu
+    std::int64_t rest_us = 0;  // that it takes then
   };
   struct Report {
     worker::Event event;
@@ -80,6 +85,7 @@ class Machine {
 
   Task Start(const TaskKey& key, JobId job);
   void Stopped(const TaskKey& key, const Task& task, TaskStatus status);
+  void Use(std::uint64_t cpus_milli);
   // How long it takes, and whether that is past its time limit.
   std::int64_t Duration(const JobTraits& traits, bool* times_out);
 
@@ -89,6 +95,10 @@ class Machine {
   void Fill(worker::ExecutorId id, Executor& executor);
   void CheckIsolation(const Executor& executor, const TaskKey& started, const JobTraits& traits);
   void Stop(worker::ExecutorId id, AssignmentId assignment, TaskRange tasks);
+  // The task, while that start of it runs.
+  Task* FindRunning(worker::ExecutorId id, const TaskKey& key, std::uint64_t start);
+  void FunctionCalls(worker::ExecutorId id, const TaskKey& key, std::uint64_t start);
+  void FunctionIsAnswered(worker::ExecutorId id, const TaskKey& key, std::uint64_t start);
   void FunctionEnds(worker::ExecutorId id, const TaskKey& key, std::uint64_t start);
   void FunctionTimesOut(worker::ExecutorId id, const TaskKey& key, std::uint64_t start);
   void Conclude(worker::ExecutorId id, Executor& executor, const TaskKey& key, TaskStatus status,
@@ -103,6 +113,10 @@ class Machine {
   bool alive_ = true;
   std::uint64_t last_start_ = 0;
   std::uint64_t running_milli_ = 0;
+  // What blocked tasks that were stopped had given back: the next of their runs have taken their
+  // places. Until no more is used than there is.
+  std::uint64_t excused_milli_ = 0;
+  std::int64_t excused_us_ = 0;
   std::map<TaskKey, Task> commands_;
   std::map<worker::ExecutorId, Executor> executors_;
 };

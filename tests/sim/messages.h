@@ -20,6 +20,7 @@ struct WorkerMessage {
   std::optional<coordinator::WorkerConnected> hello;
   std::vector<coordinator::TasksFinished> outcomes;
   std::vector<coordinator::TasksHandedBack> handed_back;
+  std::vector<coordinator::BlockedReported> blocked;
   bool heartbeat = false;
   bool draining = false;
   bool goodbye = false;
@@ -49,7 +50,8 @@ struct JobTraits {
   bool is_abandoned = false;        // whoever extends it is gone before it is closed
   bool own_process = false;         // of functions
   std::uint32_t tasks_per_process = 0;
-  std::string not_at;  // the worker without its directory
+  std::uint64_t call_percent = 0;  // of functions: they submit a job and wait for it
+  std::string not_at;              // the worker without its directory
 
   bool is_function() const { return spec.kind == coordinator::WorkKind::kFunction; }
 };

@@ -149,7 +149,11 @@ void Sim::StartWorker(std::size_t place) {
       .upload = [this](AssignmentId assignment, JobId job,
                        TaskIndex task) { return Upload(assignment, job, task); },
       .ended = [this, index, place] { OnWorkerEnded(*workers_[index], place); },
-      .faults = [this] { return faults_; }};
+      .faults = [this] { return faults_; },
+      .call =
+          [this](const coordinator::ParentTask& parent, std::function<void()> answered) {
+            clients_.AddChild(parent, std::move(answered));
+          }};
   timeline_.Trace("worker starts", options.process.value(), place);
   workers_.push_back(std::make_unique<SimWorker>(timeline_, checkers_, options, std::move(wiring)));
   places_[place] = workers_.back().get();

@@ -57,7 +57,8 @@ SimWorker::SimWorker(Timeline& timeline, Checkers& checkers, const Options& opti
                       Turn([this, event = std::move(event), header] { Step(event, header); });
                     },
                 .traits = wiring_.traits,
-                .faults = wiring_.faults}) {
+                .faults = wiring_.faults,
+                .call = wiring_.call}) {
   checkers_.OnProcessStarted(options_.process);
   Turn([this] { Step(worker::Started{}); });
   Beat();
@@ -193,7 +194,8 @@ void SimWorker::Connect(SessionId session) {
                           .job = line.job,
                           .width = line.width,
                           .ranges = line.tasks,
-                          .alone = line.alone});
+                          .alone = line.alone,
+                          .blocked = line.blocked});
   }
   wiring_.send(session_, std::move(message));
 }
@@ -283,6 +285,7 @@ void SimWorker::Take(const coordinator::SendAssignment& assignment) {
       .at_most_once = traits->spec.at_most_once,
       .own_process = traits->own_process,
       .tasks_per_process = traits->tasks_per_process,
+      .depth = traits->spec.depth,
       .charged = {}};
   for (const coordinator::ChargedTask& charged : assignment.charged) {
     event.charged.push_back({charged.task, charged.attempts});
@@ -306,6 +309,11 @@ void SimWorker::Do(const worker::StartRun& effect) { machine_.Do(effect, effect.
 void SimWorker::Do(const worker::KillCommands& effect) {
   checkers_.OnProcessStops(options_.process);
   machine_.Do(effect);
+}
+
+void SimWorker::Do(const worker::ReportBlocked& effect) {
+  outbox_.blocked.push_back({session_, effect.assignment, effect.count});
+  outbox_used_ = true;
 }
 
 void SimWorker::Do(const worker::KeepOutcome& effect) {

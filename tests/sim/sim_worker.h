@@ -29,6 +29,7 @@ class SimWorker {
     std::function<Uploaded(AssignmentId, JobId, TaskIndex)> upload;
     std::function<void()> ended;  // by itself; with a goodbye where it could
     std::function<bool()> faults;
+    std::function<void(const coordinator::ParentTask&, std::function<void()> answered)> call;
   };
   struct Options {
     ProcessId process;
@@ -86,6 +87,7 @@ class SimWorker {
 
   void Do(const worker::StartRun& effect);
   void Do(const worker::KillCommands& effect);
+  void Do(const worker::ReportBlocked& effect);
   void Do(const worker::KeepOutcome& effect);
   void Do(const worker::UploadOutput& effect);
   void Do(const worker::RecordOutcome& effect);

@@ -108,8 +108,8 @@ bool Core::FunctionsEnded(ExecutorId id, AssignmentId assignment, TaskRange task
   }
   RemoveUnfinished(id, assignment, run, tasks);
   const std::uint64_t still = run.reserved - std::min(run.reserved, tasks.count);
-  SetReserved(executor->second, run,
-              std::min({run.reserved, run.unfinished.size(), std::max(run.width, still)}));
+  const std::uint64_t least = std::max({run.width, still, run.blocked.size()});
+  SetReserved(executor->second, run, std::min({run.reserved, run.unfinished.size(), least}));
   if (!executor->second.alone) state_.slots[executor->second.slot].backoff_us = 0;
   GiveWay(id, assignment, run);
   const bool wanted = !run.abandoned;

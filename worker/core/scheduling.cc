@@ -60,6 +60,8 @@ void Core::UpdateSchedulable(AssignmentId id) {
 
 void Core::Schedule() {
   if (!MayStart()) return ReclaimAll();
+  // Then a run that was told to give way does not get its tasks back.
+  if (used_milli() > capacity_milli_) return;
   std::int64_t stuck_depth = -1;  // of what does not fit
   auto it = state_.schedulable.begin();
   while (it != state_.schedulable.end()) {

@@ -52,6 +52,10 @@ HAUL_SERVE(kMeet, [](haul::Context& context, const std::string& directory, std::
   return static_cast<std::int32_t>(::getpid());
 });
 
+HAUL_SERVE(kCallSleep, [](haul::Context& context, std::uint64_t ms) {
+  context.Submit(haul::Function<void(std::uint64_t)>("sleep.v1"), ms).Get();
+});
+
 HAUL_SERVE(kGarbage, [](haul::Context&) { return ThreeBytes{}; });
 
 }  // namespace
