@@ -81,9 +81,13 @@ void CheckInvariants(const State& state) {
     for (const auto& [key, lane] : worker.lanes) running[key.job] += lane.running_width();
   }
   HAUL_CHECK(assignments == state.assignments().size());
+  const IntervalSet none;
   for (const auto& [id, job] : state.jobs()) {
-    if (!job.is_ended()) ++active;
-    CheckJob(state, job, assigned[id]);
+    const auto of_job = assigned.find(id);
+    CheckJob(state, job, of_job == assigned.end() ? none : of_job->second);
+    // Of most of them nothing more is to be known.
+    if (job.is_ended()) continue;
+    ++active;
     HAUL_CHECK(running[id] == job.running_width);
     const std::uint32_t limit = job.facts.spec.max_running;
     HAUL_CHECK(limit == 0 || job.running_width <= limit || job.recovered);

@@ -56,7 +56,7 @@ JobTraits Clients::NewTraits(std::size_t number) {
       traits.tasks_per_process = 1 + static_cast<std::uint32_t>(timeline_.Below(5));
   }
   if (traits.is_function() && traits.timeout_us == 0 && timeline_.Chance(25)) {
-    traits.call_percent = 1 + timeline_.Below(40);
+    traits.call_percent = 1 + timeline_.Below(10);
   }
   // "w0" could run anything.
   if (!traits.is_function() && timeline_.Chance(20)) traits.not_at = "w1";

@@ -118,6 +118,9 @@ class ExecutorProcess {
   std::vector<executor::SlotReading> Running() const;
 
  private:
+  // Read in one turn, so that others get theirs.
+  static constexpr std::size_t kTurnBytes = 4u << 20;
+
   struct TaskKey {
     AssignmentId assignment;
     TaskIndex task = 0;

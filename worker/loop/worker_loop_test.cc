@@ -13,6 +13,7 @@
 #include "common/check.h"
 #include "common/function_text.h"
 #include "common/time.h"
+#include "examples/functions/examples.h"
 #include "worker/exec/test_directory.h"
 #include "worker/loop/executors.h"
 
@@ -458,6 +459,33 @@ TEST_F(WorkerLoopTest, AFunctionThatDoesNotListenIsCancelledAllTheSame) {
   When([&] { return loop->core().state().reserved_milli > 0; }, [&] { session.Tell(cancel); });
   RunUntil([&] { return Outcomes().size() == 1; });
   EXPECT_EQ(Outcomes().at(0).status(), v1::TASK_STATUS_CANCELLED);
+}
+
+TEST_F(WorkerLoopTest, WhatATaskCallsIsCarriedAndAnsweredWhileItUsesNoCpu) {
+  Start(true);
+  v1::CoordinatorMessage message;
+  v1::Assignment& assignment = AddFunctions(message, "relay.v1", 4, 1);
+  assignment.mutable_spec()->clear_array();
+  const std::string arguments = decltype(examples::kRelay)::EncodeArguments("child.v1", "x");
+  assignment.mutable_inputs()->set_uniform_size(static_cast<std::uint32_t>(arguments.size()));
+  assignment.mutable_inputs()->set_data(arguments);
+  Tell(message);
+  const auto blocked = [this] {
+    std::vector<std::uint64_t> counts;
+    for (const v1::WorkerMessage& sent : session.sent) {
+      for (const v1::Blocked& said : sent.blocked()) counts.push_back(said.count());
+    }
+    return counts;
+  };
+  When([=] { return !blocked().empty(); }, [this] { calls.Answer(""); });
+  RunUntil([this] { return Outcomes().size() == 1; });
+  ASSERT_EQ(calls.calls.size(), 1u);
+  EXPECT_EQ(calls.calls[0].second.function(), "child.v1");
+  EXPECT_EQ(calls.calls[0].second.signature(), "void(str)");
+  EXPECT_EQ(blocked(), (std::vector<std::uint64_t>{1, 0}));
+  EXPECT_EQ(Outcomes().at(4).status(), v1::TASK_STATUS_SUCCEEDED);
+  EXPECT_EQ(calls.ended, 1u);
+  EXPECT_EQ(calls.ended_executors.size(), 1u);
 }
 
 TEST_F(WorkerLoopTest, ALibraryThatIsNoneEndsTheWorkerWithTheReason) {
