@@ -3,7 +3,7 @@
 # when nothing is. This is the one list of them; docs/dependencies.md says what each library is for.
 #
 #   install-dependencies.sh           what building and testing need
-#   install-dependencies.sh --tools   and what ./lint needs
+#   install-dependencies.sh --tools   and what ./lint and docs/make_reference need
 set -euo pipefail
 
 packages=(
@@ -16,7 +16,7 @@ packages=(
   # to test
   libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 clang-14 libclang-rt-14-dev iproute2
 )
-tools=(clang-tidy-14)
+tools=(clang-tidy-14 doxygen)
 
 case "${1:-}" in
   "") ;;
