@@ -110,6 +110,14 @@ Json ToJson(const client::JobStatus& job) {
   object["accepted"] = TimeOrNull(job.accepted_unix_us);
   object["ended"] = TimeOrNull(job.ended_unix_us);
   SetBytes(object, "waiting_reason", job.waiting_reason);
+  if (!job.progress.empty()) {
+    Json& progress = object["progress"] = Json::array();
+    for (const client::RunningTask& running : job.progress) {
+      progress.push_back({{"task", running.task},
+                          {"done", running.permille / 1000.0},
+                          {"worker", running.worker_id}});
+    }
+  }
   object["cancel_requested"] = job.cancel_requested;
   return object;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "cli/format.h"
 #include "cli/globals.h"
 #include "cli/job_tasks.h"
@@ -33,6 +34,9 @@ void PrintDetails(const client::JobStatus& job) {
   if (!job.ended()) {
     line("with workers", std::to_string(job.assigned));
     if (!job.waiting_reason.empty()) line("waiting", Printable(job.waiting_reason));
+    for (const client::RunningTask& running : job.progress) {
+      line("progress", absl::StrFormat("task %d: %.1f%%", running.task, running.permille / 10.0));
+    }
   }
   line("owner", Printable(job.owner));
   line("cpus", FormatCpus(job.spec.cpus_milli) + " a task");

@@ -144,6 +144,9 @@ JobStatus FromWire(v1::JobStatus&& wire) {
   status.ended_unix_us = wire.ended_unix_us();
   status.waiting_reason = std::move(*wire.mutable_waiting_reason());
   status.cancel_requested = wire.cancel_requested();
+  for (const v1::RunningTask& running : wire.progress()) {
+    status.progress.push_back({running.task(), running.permille(), running.worker_id()});
+  }
   return status;
 }
 

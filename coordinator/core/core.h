@@ -75,6 +75,7 @@ class Core {
   void On(const TasksFinished& event);
   void On(const TasksHandedBack& event);
   void On(const BlockedReported& event);
+  void On(const ProgressReported& event);
   void On(const WorkerDrainAsked& event);
   void On(const WorkerStopAsked& event);
   void On(const ServingStarted& event);

@@ -320,5 +320,28 @@ TEST_F(CoreTest, VolatileJobsTouchNoDiskAndWaitForNone) {
   EXPECT_EQ(disk_.size(), on_disk);
 }
 
+TEST_F(CoreTest, HowMuchIsDoneIsKnownWhileATaskRuns) {
+  const SessionId session = Connect("w1", 1000);
+  const SessionId other = Connect("w2", 500);
+  Submit(Tasks(2));
+  Turn();
+  const SendAssignment sent = TakeAssignment();
+  const auto report = [&](SessionId by, TaskIndex task, std::uint32_t permille) {
+    Send(ProgressReported{by, sent.id, task, permille});
+  };
+  report(session, 0, 300);
+  report(session, 7, 300);
+  report(other, 0, 900);
+  report(SessionId(99), 0, 900);
+  const auto& progress = state().FindAssignment(sent.id)->progress;
+  ASSERT_EQ(progress.size(), 1u);
+  EXPECT_EQ(progress.at(0), 300u);
+  report(session, 0, 4'000'000'000);
+  EXPECT_EQ(progress.at(0), 1000u);
+  Finish(sent, {0, 1});
+  Turn();
+  EXPECT_EQ(TakeAssignment().tasks, (TaskRange{1, 1}));
+}
+
 }  // namespace
 }  // namespace haul::coordinator

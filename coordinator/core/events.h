@@ -109,6 +109,14 @@ struct BlockedReported {
   std::uint64_t count = 0;
 };
 
+// By the word of a task that runs.
+struct ProgressReported {
+  SessionId session;
+  AssignmentId assignment;
+  TaskIndex task = 0;
+  std::uint32_t permille = 0;
+};
+
 struct WorkerDrainAsked {
   RequestId request;
   WorkerId worker;
@@ -130,6 +138,6 @@ using Event =
     std::variant<JobSubmitted, JobExtendAsked, JobCancelAsked, JobForgetAsked, WorkerConnected,
                  WorkerSpoke, WorkerStartedDraining, WorkerSaidGoodbye, SessionClosed,
                  WorkerDeathReported, TasksFinished, TasksHandedBack, BlockedReported,
-                 WorkerDrainAsked, WorkerStopAsked, ServingStarted, TimePassed>;
+                 ProgressReported, WorkerDrainAsked, WorkerStopAsked, ServingStarted, TimePassed>;
 
 }  // namespace haul::coordinator

@@ -46,6 +46,9 @@ std::uint64_t CheckWorker(const State& state, const Worker& worker) {
       ++assignments;
       if (assignment->fills_worker()) ++exclusive;
       HAUL_CHECK(assignment->blocked <= assignment->tasks.size());
+      for (const auto& [task, permille] : assignment->progress) {
+        HAUL_CHECK(assignment->tasks.Contains(task) && permille <= 1000);
+      }
       const JobSpec& spec = state.FindJob(key.job)->facts.spec;
       if (assignment->blocked > 0) blocked[spec.depth] += assignment->blocked * spec.cpus_milli;
     }

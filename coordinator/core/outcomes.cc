@@ -1,4 +1,5 @@
 // What workers say of tasks: how they ended, or that they come back.
+#include <algorithm>
 #include <utility>
 
 #include "common/planted_bug.h"
@@ -148,6 +149,16 @@ void Core::On(const TasksHandedBack& event) {
     }
   }
   DepartIfDrained(worker_id);
+}
+
+void Core::On(const ProgressReported& event) {
+  const Worker* worker = state_.FindWorker(event.session);
+  const Assignment* assignment = state_.FindAssignment(event.assignment);
+  if (worker == nullptr || assignment == nullptr || assignment->worker != worker->id ||
+      !assignment->tasks.Contains(event.task)) {
+    return;
+  }
+  Note(TaskProgressed{event.assignment, event.task, std::min(event.permille, 1000u)});
 }
 
 }  // namespace haul::coordinator

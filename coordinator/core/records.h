@@ -238,6 +238,12 @@ struct TasksBlocked {
   AssignmentId id;
   std::uint64_t count = 0;
 };
+// For people.
+struct TaskProgressed {
+  AssignmentId id;
+  TaskIndex task = 0;
+  std::uint32_t permille = 0;
+};
 struct RevokeAsked {
   AssignmentId id;
 };
@@ -288,8 +294,8 @@ using DurableRecord =
 using VolatileRecord =
     std::variant<WorkerAttached, WorkerDetached, WorkerHeard, WorkerDraining, WorkerStopping,
                  WorkerDeparting, JobSuspected, TasksUnwanted, WorkerRefusedJob, AssignmentOpened,
-                 AssignmentReduced, TasksBlocked, RevokeAsked, RevokeAnswered, TasksMeasured,
-                 JobBlocked, AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn, JobKeptOpen,
-                 JobCaughtUp, LanesFed>;
+                 AssignmentReduced, TasksBlocked, TaskProgressed, RevokeAsked, RevokeAnswered,
+                 TasksMeasured, JobBlocked, AdoptionBegan, AdoptionEnded, JobRestsOn, WorkerRestsOn,
+                 JobKeptOpen, JobCaughtUp, LanesFed>;
 
 }  // namespace haul::coordinator

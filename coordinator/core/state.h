@@ -145,6 +145,9 @@ struct Assignment {
   bool exclusive = false;  // nothing else is given to its worker meanwhile
   bool revoke_asked = false;
   std::uint64_t blocked = 0;  // of `tasks`
+  // How much is done of running tasks, in thousandths, as far as they say: at most kMostProgress.
+  absl::btree_map<TaskIndex, std::uint32_t> progress;
+  static constexpr std::size_t kMostProgress = 1024;
 
   bool fills_worker() const { return exclusive && blocked == 0; }
 };
@@ -219,6 +222,7 @@ class State {
   void On(const AssignmentOpened& record);
   void On(const AssignmentReduced& record);
   void On(const TasksBlocked& record);
+  void On(const TaskProgressed& record);
   void On(const RevokeAsked& record);
   void On(const RevokeAnswered& record);
   void On(const TasksMeasured& record);

@@ -97,6 +97,8 @@ void State::On(const AssignmentReduced& record) {
   for (const TaskRange& range : record.tasks.ranges()) {
     const std::uint64_t removed = assignment.tasks.Remove(range);
     HAUL_CHECK(removed == range.count);
+    assignment.progress.erase(assignment.progress.lower_bound(range.first),
+                              assignment.progress.lower_bound(range.end()));
   }
   IntervalSet undone = record.tasks;
   if (!Planted(PlantedBug::kDoneTasksRequeued)) {
@@ -134,6 +136,15 @@ void State::On(const TasksBlocked& record) {
   Worker& worker = MutableWorker(it->second.worker);
   ChangeBlocked(worker, it->second, std::min(record.count, it->second.tasks.size()));
   IndexWorker(worker);
+}
+
+void State::On(const TaskProgressed& record) {
+  const auto it = assignments_.find(record.id);
+  HAUL_CHECK(it != assignments_.end());
+  auto& progress = it->second.progress;
+  if (progress.size() < Assignment::kMostProgress || progress.contains(record.task)) {
+    progress[record.task] = record.permille;
+  }
 }
 
 void State::On(const RevokeAsked& record) {

@@ -74,6 +74,10 @@ absl::Status AttachedWorker::Take(v1::WorkerMessage& message) {
   for (const v1::Blocked& blocked : message.blocked()) {
     loop_.Handle(BlockedReported{session_, AssignmentId(blocked.assignment_id()), blocked.count()});
   }
+  for (const v1::TaskProgress& progress : message.progress()) {
+    loop_.Handle(ProgressReported{session_, AssignmentId(progress.assignment_id()), progress.task(),
+                                  progress.permille()});
+  }
   if (message.heartbeat()) {
     Outgoing().set_heartbeat(true);
     WriteSoon();

@@ -354,6 +354,28 @@ OutcomeQuery ToQuery(JobId job, const v1::FollowRequest& request) {
   return query;
 }
 
+namespace {
+
+void AddProgress(const State& state, const Job& job, v1::JobStatus* status) {
+  constexpr int kMost = 100;
+  for (const WorkerId worker : job.workers) {
+    for (const auto& [key, lane] : state.FindWorker(worker)->lanes) {
+      if (key.job != job.id) continue;
+      for (const AssignmentId id : lane.assignments) {
+        for (const auto& [task, permille] : state.FindAssignment(id)->progress) {
+          if (status->progress_size() == kMost) return;
+          v1::RunningTask& running = *status->add_progress();
+          running.set_task(task);
+          running.set_permille(permille);
+          running.set_worker_id(worker.value());
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
 v1::JobStatus ToWire(const State& state, const Job& job) {
   v1::JobStatus status;
   const JobFacts& facts = job.facts;
@@ -392,6 +414,7 @@ v1::JobStatus ToWire(const State& state, const Job& job) {
   status.set_ended_unix_us(facts.ended_unix_us);
   status.set_waiting_reason(WaitingReason(state, job));
   status.set_cancel_requested(facts.cancel.has_value());
+  AddProgress(state, job, &status);
   return status;
 }
 

@@ -219,6 +219,13 @@ enum class JobState : std::uint8_t {
 };
 std::string_view Name(JobState state);  // "queued", …
 
+// A running task that says how much of it is done.
+struct RunningTask {
+  std::uint64_t task = 0;
+  std::uint32_t permille = 0;
+  std::uint64_t worker_id = 0;
+};
+
 struct JobStatus {
   JobId id;
   JobState state = JobState::kQueued;
@@ -235,7 +242,8 @@ struct JobStatus {
   std::uint64_t retried = 0;  // attempts charged beyond the first
   std::int64_t accepted_unix_us = 0;
   std::int64_t ended_unix_us = 0;
-  std::string waiting_reason;  // why what is ready does not run, where it does not
+  std::string waiting_reason;         // why what is ready does not run, where it does not
+  std::vector<RunningTask> progress;  // at most 100
   bool cancel_requested = false;
 
   bool ended() const { return state >= JobState::kSucceeded; }

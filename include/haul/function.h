@@ -157,6 +157,13 @@ class Context {
     if (call_.host->struct_size >= kKnowsIt) call_.host->log(call_.task, text.data(), text.size());
   }
 
+  // For people: how much of the task is done, 0 to 1; `haul job show` tells, up to some seconds
+  // later. As often as one likes: it costs no more than a store to memory.
+  void Progress(double done) const {
+    constexpr std::size_t kKnowsIt = offsetof(haul_host, progress) + sizeof(haul_host::progress);
+    if (call_.host->struct_size >= kKnowsIt) call_.host->progress(call_.task, done);
+  }
+
   // Calls `function` as a task of its own, on any worker that serves it; it runs with the cpus, the
   // priority and the isolation of this task's job. What has not ended when this task does is
   // cancelled. Arguments of at most 128 KiB; at most 10,000 calls without an answer, and 16 such

@@ -58,6 +58,9 @@ typedef struct haul_host {
                      uint64_t size);
   // Waits until that call has ended; meanwhile the cpus of this task serve others.
   void (*wait)(void* task, uint64_t number, haul_answer* answer);
+  // How much of the task is done, 0 to 1, for people. Hosts whose struct_size ends before it do not
+  // have it.
+  void (*progress)(void* task, double done);
 } haul_host;
 
 typedef struct haul_call {

@@ -1,4 +1,6 @@
 // Functions that call functions, over a real cluster.
+#include <fstream>
+
 #include "examples/functions/examples.h"
 #include "haul/executor.h"
 #include "tests/chaos/chaos_test.h"
@@ -79,6 +81,20 @@ TEST_F(NestedTest, ACoordinatorThatIsKilledMeanwhileStartsNeitherAgain) {
   EXPECT_EQ(parent.info().attempt, 1u);
   Await("the child ended", [&] { return Child()->state == client::JobState::kSucceeded; });
   EXPECT_EQ(cluster_->client().ListJobs()->size(), 2u);
+}
+
+TEST_F(NestedTest, AFunctionSaysHowMuchOfItIsDone) {
+  Client& client = Start(1);
+  Executor executor(client);
+  Future<void> halts = executor.Submit(hostile::kHalt, cluster_->File("go on"));
+  const auto progress = [&] { return client.ListJobs()->front().progress; };
+  Await("it says so", [&] { return !progress().empty(); });
+  EXPECT_EQ(progress().front().task, 0u);
+  EXPECT_EQ(progress().front().permille, 250u);
+  EXPECT_THAT(cluster_->Haul({"job", "show", "last"}).output, HasSubstr("task 0: 25.0%"));
+  std::ofstream(cluster_->File("go on")) << "now";
+  halts.Get();
+  EXPECT_TRUE(progress().empty());
 }
 
 TEST_F(NestedTest, AParentWhoseWorkerIsKilledCallsAgainElsewhere) {

@@ -215,6 +215,10 @@ class World {
       Step(coordinator::BlockedReported{session, AssignmentId(blocked.assignment_id()),
                                         blocked.count()});
     }
+    for (const v1::TaskProgress& progress : message.progress()) {
+      Step(coordinator::ProgressReported{session, AssignmentId(progress.assignment_id()),
+                                         progress.task(), progress.permille()});
+    }
     for (const v1::HandedBack& handed_back : message.handed_back()) {
       const auto event = coordinator::ToCore(session, handed_back);
       if (!event.ok()) return Disconnect();

@@ -71,12 +71,15 @@ std::optional<SlotReading> Slots::Read(std::uint32_t i) const {
   reading.state = static_cast<SlotState>(state);
   reading.signal = slot.signal.load(std::memory_order_relaxed);
   reading.deadline_us = slot.deadline_us.load(std::memory_order_acquire);
+  reading.permille = std::min(slot.permille.load(std::memory_order_acquire), 1000u);
   reading.assignment = AssignmentId(slot.assignment.load(std::memory_order_acquire));
   reading.task = slot.task.load(std::memory_order_acquire);
   // A reader that looks at a deadline must not pair it with another task: unchanged means that the
   // task has been the same all along, or that it began within the microsecond in which the one
   // before it ended.
   if (slot.deadline_us.load(std::memory_order_relaxed) != reading.deadline_us) return std::nullopt;
+  // Likewise what another task said.
+  if (slot.permille.load(std::memory_order_relaxed) < reading.permille) reading.permille = 0;
   return reading;
 }
 

@@ -1,5 +1,6 @@
 // What an executor's threads are running, in memory that its worker shares: so that the worker
-// knows after the executor's death whom to suspect, and while it lives which task is over its time.
+// knows after the executor's death whom to suspect, and while it lives which task is over its time
+// and how far each has come.
 //
 // The file behind descriptor 4: SlotTable, then kSlotLimit Slots, in the byte order and with the
 // atomics of this machine; both sides come from the same build, and the version catches what does
@@ -19,7 +20,7 @@
 namespace haul::executor {
 
 constexpr std::uint32_t kSlotLimit = 1024;
-constexpr std::uint32_t kSlotVersion = 1;
+constexpr std::uint32_t kSlotVersion = 2;
 constexpr int kControlFd = 3;
 constexpr int kSlotsFd = 4;
 
@@ -39,6 +40,8 @@ struct alignas(64) Slot {
   std::atomic<std::uint64_t> task;
   // When the running task is over its time, monotonic; 0: it has no limit, or is just changing.
   std::atomic<std::int64_t> deadline_us;
+  // How much of the running task is done, by its own word; 0: it has not said.
+  std::atomic<std::uint32_t> permille;
 };
 static_assert(sizeof(Slot) == 64 && std::atomic<std::uint64_t>::is_always_lock_free);
 
@@ -56,6 +59,7 @@ struct SlotReading {
   AssignmentId assignment;
   TaskIndex task = 0;
   std::int64_t deadline_us = 0;
+  std::uint32_t permille = 0;
 };
 
 // Maps the file; unmaps it at the end. Does not own the descriptor.
@@ -89,18 +93,21 @@ class Slots {
 // Before a thread's first task of an assignment, with all of them not running. Its own thread.
 inline void EnterSlot(Slot& slot, AssignmentId assignment, TaskIndex task) {
   slot.deadline_us.store(0, std::memory_order_relaxed);
+  slot.permille.store(0, std::memory_order_relaxed);
   slot.assignment.store(assignment.value(), std::memory_order_release);
   slot.task.store(task, std::memory_order_release);
   slot.state.store(static_cast<std::uint32_t>(SlotState::kRunning), std::memory_order_release);
 }
 // The next task of the same assignment.
 inline void MoveSlot(Slot& slot, TaskIndex task) {
+  slot.permille.store(0, std::memory_order_relaxed);
   slot.task.store(task, std::memory_order_release);
 }
 // A task with a limit: between two tasks the deadline is 0, so that no reader takes one for the
 // other.
 inline void MoveSlot(Slot& slot, TaskIndex task, std::int64_t deadline_us) {
   slot.deadline_us.store(0, std::memory_order_release);
+  slot.permille.store(0, std::memory_order_relaxed);
   slot.task.store(task, std::memory_order_release);
   slot.deadline_us.store(deadline_us, std::memory_order_release);
 }

@@ -29,6 +29,13 @@ TEST(SlotsTest, BothSidesSeeTheSame) {
   EXPECT_EQ(reading->assignment, AssignmentId(3));
   EXPECT_EQ(reading->task, 11u);
   EXPECT_EQ(reading->deadline_us, 500);
+  EXPECT_EQ(reading->permille, 0u);
+  slot.permille = 250;
+  EXPECT_EQ(worker->Read(kSlotLimit - 1)->permille, 250u);
+  slot.permille = 123'456;  // user code shares the memory
+  EXPECT_EQ(worker->Read(kSlotLimit - 1)->permille, 1000u);
+  MoveSlot(slot, 12, 900);
+  EXPECT_EQ(worker->Read(kSlotLimit - 1)->permille, 0u) << "that was of another task";
 
   MoveSlot(slot, 12);
   LeaveSlot(slot);

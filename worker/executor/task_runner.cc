@@ -38,7 +38,8 @@ TaskRunner& Runner(void* task) { return *static_cast<TaskRunner*>(task); }
 const haul_host TaskRunner::kHost = {sizeof(haul_host),      &TaskRunner::AppendResult,
                                      &TaskRunner::SetError,  &TaskRunner::IsStopRequested,
                                      &TaskRunner::WatchStop, &TaskRunner::Log,
-                                     &TaskRunner::Submit,    &TaskRunner::Wait};
+                                     &TaskRunner::Submit,    &TaskRunner::Wait,
+                                     &TaskRunner::Progress};
 
 TaskRunner::TaskRunner(Slot* slot, Outbox* outbox, ChildCalls* calls, const ResultLimits& limits,
                        std::string file_prefix)
@@ -313,6 +314,13 @@ void TaskRunner::Wait(void* task, std::uint64_t number, haul_answer* answer) {
   answer->data = self.answer_.data.data();
   answer->size = self.answer_.data.size();
   answer->status = self.answer_.status;
+}
+
+void TaskRunner::Progress(void* task, double done) {
+  // Not a number is nothing.
+  const double permille = done > 0 ? std::min(done, 1.0) * 1000 : 0;
+  Runner(task).slot_.permille.store(static_cast<std::uint32_t>(permille),
+                                    std::memory_order_relaxed);
 }
 
 void TaskRunner::WatchStop(void* task, void (*on_stop)(void*), void* argument) {

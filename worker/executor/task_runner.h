@@ -94,6 +94,7 @@ class TaskRunner {
   static std::uint64_t Submit(void* task, const char* function, const char* signature,
                               const void* arguments, std::uint64_t size);
   static void Wait(void* task, std::uint64_t number, haul_answer* answer);
+  static void Progress(void* task, double done);
   static const haul_host kHost;
 
   Slot& slot_;

@@ -18,6 +18,13 @@
 
 namespace haul::worker {
 
+// How much of a running task is done, by its own word.
+struct TaskProgress {
+  AssignmentId assignment;
+  TaskIndex task = 0;
+  std::uint32_t permille = 0;
+};
+
 class ExecutorListener {
  public:
   virtual ~ExecutorListener() = default;
@@ -46,6 +53,8 @@ class ExecutorPort {
   virtual void StopTasks(ExecutorId id, AssignmentId assignment, TaskRange tasks) = 0;
   virtual void Answer(ExecutorId id, v1::ChildAnswer answer) = 0;
   virtual void Resume(ExecutorId id, AssignmentId assignment, TaskIndex task) = 0;
+  // Of what runs now and has said something.
+  virtual std::vector<TaskProgress> Progress() const = 0;
   virtual bool IsExecutor(pid_t pid) const = 0;
   // Whether it was started and its end was not told.
   virtual bool Runs(ExecutorId id) const = 0;

@@ -104,6 +104,16 @@ void Executors::Resume(ExecutorId id, AssignmentId assignment, TaskIndex task) {
   }
 }
 
+std::vector<TaskProgress> Executors::Progress() const {
+  std::vector<TaskProgress> progress;
+  for (const auto& [id, process] : processes_) {
+    for (const auto& slot : process->Running()) {
+      if (slot.permille > 0) progress.push_back({slot.assignment, slot.task, slot.permille});
+    }
+  }
+  return progress;
+}
+
 bool Executors::IsExecutor(pid_t pid) const {
   for (const auto& [id, process] : processes_) {
     if (process->pid() == pid) return true;

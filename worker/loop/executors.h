@@ -27,6 +27,7 @@ class Executors final : public ExecutorPort {
   void StopTasks(ExecutorId id, AssignmentId assignment, TaskRange tasks) override;
   void Answer(ExecutorId id, v1::ChildAnswer answer) override;
   void Resume(ExecutorId id, AssignmentId assignment, TaskIndex task) override;
+  std::vector<TaskProgress> Progress() const override;
   bool IsExecutor(pid_t pid) const override;
   bool Runs(ExecutorId id) const override { return processes_.contains(id); }
 

@@ -14,6 +14,12 @@
 #include "spdlog/spdlog.h"
 
 namespace haul::worker {
+namespace {
+
+constexpr std::int64_t kProgressPollUs = 1'000'000;
+
+}  // namespace
+
 WorkerLoop::WorkerLoop(exec::Reactor& reactor, SessionPort& session, ExecutorPort& executors,
                        ChildCallPort& calls, const LoopOptions& options)
     : reactor_(reactor),
@@ -41,6 +47,7 @@ WorkerLoop::~WorkerLoop() = default;
 
 WorkerEnd WorkerLoop::Run() {
   Step(Started{});
+  if (options_.core.serves_functions) LookAtProgress();
   AttachWhenReady();
   FinishTurn();
   while (!end_) {
@@ -115,6 +122,7 @@ void WorkerLoop::OnConnecting(v1::Hello* hello) {
   // What waited here for the stream before is said by not listing it as held.
   outbox_.Clear();
   outbox_used_ = false;
+  said_progress_.clear();
   *hello = options_.hello;
   hello->set_cpus_milli(core_.capacity_milli());
   hello->mutable_functions()->Assign(functions_.begin(), functions_.end());
@@ -176,6 +184,25 @@ void WorkerLoop::TakeAssignment(v1::Assignment&& message) {
   refusal.set_message(ToUtf8(std::string(event.status().message())));
   *outbox_.add_handed_back() = std::move(refusal);
   outbox_used_ = true;
+}
+
+// What is new of it, and then again after a while.
+void WorkerLoop::LookAtProgress() {
+  reactor_.AddTimer(ReadClocks().monotonic_us + kProgressPollUs, [this] { LookAtProgress(); });
+  if (!welcome_) return;
+  absl::btree_map<std::pair<AssignmentId, TaskIndex>, std::uint32_t> now;
+  for (const TaskProgress& one : executors_.Progress()) {
+    const auto task = std::make_pair(one.assignment, one.task);
+    now[task] = one.permille;
+    const auto said = said_progress_.find(task);
+    if (said != said_progress_.end() && said->second == one.permille) continue;
+    v1::TaskProgress& progress = *outbox_.add_progress();
+    progress.set_assignment_id(one.assignment.value());
+    progress.set_task(one.task);
+    progress.set_permille(one.permille);
+    outbox_used_ = true;
+  }
+  said_progress_ = std::move(now);
 }
 
 void WorkerLoop::OnDisconnected() {

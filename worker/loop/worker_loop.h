@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -137,6 +138,7 @@ class WorkerLoop final : public SessionListener,
   void Do(const Leave& effect);
 
   void TakeAssignment(v1::Assignment&& message);
+  void LookAtProgress();
   void AttachWhenReady();
   void StartUpload(std::uint64_t outcome, const StagedOutcome& staged, bool error_output);
   void FinishTurn();
@@ -164,6 +166,8 @@ class WorkerLoop final : public SessionListener,
   bool stepping_ = false;
   std::optional<StagedOutcome> staged_;
   std::deque<std::pair<Event, std::optional<StagedOutcome>>> later_;
+
+  absl::btree_map<std::pair<AssignmentId, TaskIndex>, std::uint32_t> said_progress_;
 
   std::uint64_t last_id_ = 0;  // of awaited outcomes and uploads
   absl::btree_map<std::uint64_t, AwaitedOutcome> awaited_;

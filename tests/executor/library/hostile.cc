@@ -52,6 +52,13 @@ HAUL_SERVE(kMeet, [](haul::Context& context, const std::string& directory, std::
   return static_cast<std::int32_t>(::getpid());
 });
 
+HAUL_SERVE(kHalt, [](haul::Context& context, const std::string& path) {
+  context.Progress(0.25);
+  while (!std::filesystem::exists(path)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+});
+
 HAUL_SERVE(kCallSleep, [](haul::Context& context, std::uint64_t ms) {
   context.Submit(haul::Function<void(std::uint64_t)>("sleep.v1"), ms).Get();
 });

@@ -17,6 +17,9 @@ inline constexpr haul::Function<std::string(std::string)> kMisbehave{"misbehave.
 // (directory, n): waits there until n of its tasks run at once, and gives its process's id.
 inline constexpr haul::Function<std::int32_t(std::string, std::uint32_t)> kMeet{"meet.v1"};
 
+// (path): says that a quarter is done, until there is a file of that name.
+inline constexpr haul::Function<void(std::string)> kHalt{"halt.v1"};
+
 // Calls sleep.v1, as a task of its own, with this argument, and waits for it.
 inline constexpr haul::Function<void(std::uint64_t)> kCallSleep{"call_sleep.v1"};
 
