@@ -126,10 +126,12 @@ Result<std::unique_ptr<Client>> Client::Connect(const ConnectOptions& options) {
   // The first call tells at once whether somebody answers and whether the token is right.
   grpc::ClientContext context;
   impl->Authorize(context);
+  const CancelOnStop cancel(context, impl->stop);
   context.set_wait_for_ready(true);
   context.set_deadline(std::chrono::system_clock::now() + options.timeout);
   v1::InfoReply reply;
   const grpc::Status asked = impl->cluster->Info(&context, v1::InfoRequest(), &reply);
+  if (impl->stop.stop_requested()) return Stopped();
   if (asked.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED ||
       asked.error_code() == grpc::StatusCode::UNAVAILABLE) {
     return Status(ErrorKind::kUnreachable,

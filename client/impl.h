@@ -21,6 +21,18 @@
 
 namespace haul::client {
 
+// Cancels a call when `stop` is requested; lives no longer than its context.
+class CancelOnStop {
+ public:
+  CancelOnStop(grpc::ClientContext& context, const std::stop_token& stop)
+      : callback_(stop, [&context] { context.TryCancel(); }) {}
+
+ private:
+  std::stop_callback<std::function<void()>> callback_;
+};
+
+inline Status Stopped() { return {ErrorKind::kStopped, "stopped"}; }
+
 struct Client::Impl {
   std::string address;
   std::string token;
@@ -43,8 +55,10 @@ struct Client::Impl {
               const Request& request, Reply* reply) const {
     grpc::ClientContext context;
     Authorize(context);
+    const CancelOnStop cancel(context, stop);
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
-    return ToStatus((stub.*method)(&context, request, reply));
+    const grpc::Status status = (stub.*method)(&context, request, reply);
+    return stop.stop_requested() ? Stopped() : ToStatus(status);
   }
 };
 
@@ -100,19 +114,7 @@ class Patience {
   std::condition_variable_any wake_;
 };
 
-// Cancels a call when `stop` is requested; lives no longer than its context.
-class CancelOnStop {
- public:
-  CancelOnStop(grpc::ClientContext& context, const std::stop_token& stop)
-      : callback_(stop, [&context] { context.TryCancel(); }) {}
-
- private:
-  std::stop_callback<std::function<void()>> callback_;
-};
-
 // Of this process, for people.
 std::string UserName();
-
-inline Status Stopped() { return {ErrorKind::kStopped, "stopped"}; }
 
 }  // namespace haul::client

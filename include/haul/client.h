@@ -405,7 +405,8 @@ struct ConnectOptions {
   std::string token;                                   // itself; then no file is read
   std::chrono::milliseconds timeout{5000};             // of Connect
   std::chrono::milliseconds reconnect_timeout{60000};  // see Client
-  std::stop_token stop;                                // ends Submit's trying, which says kStopped
+  // Ends Connect, Submit and the calls that fail at once, whatever they wait for: kStopped.
+  std::stop_token stop;
 };
 
 // Where the connection is lost, Submit (of a source that can be rewound), Extend, Follow, Wait and
