@@ -83,7 +83,8 @@ ChildCalls::~ChildCalls() {
 void ChildCalls::Call(ExecutorId executor, JobId job, const v1::JobSpec& spec, v1::ChildCall call) {
   const Caller caller{executor, AssignmentId(call.assignment_id()), call.task()};
   callers_.insert(caller);
-  Enqueue([this, caller, options = OptionsFor(spec, job, call), call = std::move(call)]() mutable {
+  ExecutorOptions options = OptionsFor(spec, job, call);
+  Enqueue([this, caller, options = std::move(options), call = std::move(call)]() mutable {
     Submit(caller, options, std::move(call));
   });
 }
