@@ -75,6 +75,7 @@ TEST_F(ChildCallsTest, AnAnswerIsTakenOnceTheWorkerHasACpuForTheTask) {
   EXPECT_EQ(harness_->said().size(), 1u) << "it waits for the other";
   Answer(2, "no", v1::ChildAnswer::STATUS_CRASHED);
   Answer(2, "again");
+  AwaitSaid(2);  // by the task itself, if it said that it waits and does not wait yet
   EXPECT_THAT(harness_->said(), ElementsAre("task 0 of 5 waits", "task 0 of 5 could go on"));
   EXPECT_FALSE(harness_->pool().IsIdle());
   harness_->pool().calls().OnResumed(AssignmentId(kHeld), 0);
