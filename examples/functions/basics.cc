@@ -14,6 +14,8 @@ namespace {
 
 HAUL_SERVE(kNoop, [](haul::Context&) {});
 
+HAUL_SERVE(kAdd, [](haul::Context&, std::uint64_t a, std::uint64_t b) { return a + b; });
+
 HAUL_SERVE(kSleep, [](haul::Context& context, std::uint64_t milliseconds) {
   constexpr std::uint64_t kLongest = 1'000'000'000;
   if (milliseconds > kLongest) throw std::invalid_argument("more than 10^9 milliseconds");

@@ -12,6 +12,9 @@ namespace examples {
 // Does nothing: what is left is the cost of a task.
 inline constexpr haul::Function<void()> kNoop{"noop.v1"};
 
+// The sum of two numbers, which wraps around beyond 2^64.
+inline constexpr haul::Function<std::uint64_t(std::uint64_t, std::uint64_t)> kAdd{"add.v1"};
+
 // Sleeps so many milliseconds. Fails as soon as it is asked to stop.
 inline constexpr haul::Function<void(std::uint64_t)> kSleep{"sleep.v1"};
 

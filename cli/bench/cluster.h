@@ -21,11 +21,17 @@ class BenchCluster {
   BenchCluster& operator=(const BenchCluster&) = delete;
 
   Client& client() { return *client_; }
+  const std::string& address() const { return address_; }
+  // Of the coordinator; it ends with the cluster.
+  const std::string& data_directory() const { return data_directory_; }
+  std::string token_file() const { return data_directory_ + "/token"; }
 
  private:
   BenchCluster() = default;
 
   Child up_;
+  std::string address_;
+  std::string data_directory_;
   std::unique_ptr<Client> client_;
 };
 

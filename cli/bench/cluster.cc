@@ -1,4 +1,4 @@
-#include "cli/bench_cluster.h"
+#include "cli/bench/cluster.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -51,9 +51,11 @@ client::Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(
   if (!ready.is_object() || !ready.contains("data_directory")) {
     return Status(ErrorKind::kFailed, "the cluster to measure did not start");
   }
+  cluster->address_ = ready["address"].get<std::string>();
+  cluster->data_directory_ = ready["data_directory"].get<std::string>();
   client::ConnectOptions options;
-  options.coordinator = ready["address"].get<std::string>();
-  options.token_file = ready["data_directory"].get<std::string>() + "/token";
+  options.coordinator = cluster->address_;
+  options.token_file = cluster->token_file();
   auto client = Client::Connect(options);
   if (!client.ok()) return client.status();
   cluster->client_ = *std::move(client);

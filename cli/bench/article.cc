@@ -1,4 +1,4 @@
-#include "cli/bench_article.h"
+#include "cli/bench/article.h"
 
 #include <chrono>
 #include <cstdio>
@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "cli/bench_cluster.h"
+#include "cli/bench/cluster.h"
 #include "cli/format.h"
 #include "cli/status.h"
 #include "haul/executor.h"

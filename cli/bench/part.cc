@@ -1,0 +1,70 @@
+#include "cli/bench/part.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cli/format.h"
+#include "haul/function.h"
+
+namespace haul::cli {
+
+using client::ErrorKind;
+using client::Result;
+using client::Status;
+
+namespace {
+
+Result<double> TimeSubmitted(Client& client, const Stopwatch& stopwatch,
+                             const Result<client::Submitted>& submitted) {
+  if (!submitted.ok()) return submitted.status();
+  const auto ended = client.Wait(submitted->job);
+  if (!ended.ok()) return ended.status();
+  const double seconds = stopwatch.seconds();
+  if (ended->state != client::JobState::kSucceeded) {
+    return Status(ErrorKind::kFailed, "a measured job went wrong: " + DescribeCounts(*ended));
+  }
+  return seconds;
+}
+
+}  // namespace
+
+Result<double> TimeJob(Client& client, const client::JobSpec& spec) {
+  const Stopwatch stopwatch;
+  return TimeSubmitted(client, stopwatch, client.Submit(spec));
+}
+
+Result<double> TimeJob(Client& client, const client::JobSpec& spec, client::InputSource& inputs) {
+  const Stopwatch stopwatch;
+  return TimeSubmitted(client, stopwatch, client.Submit(spec, inputs));
+}
+
+client::JobSpec NoopJob(std::uint64_t tasks, bool volatile_job) {
+  client::JobSpec spec;
+  spec.work = client::FunctionCall{.name = "noop.v1", .signature = Function<void()>::Signature()};
+  spec.array = client::Array{.start = 0, .step = 1, .count = tasks};
+  spec.volatile_job = volatile_job;
+  return spec;
+}
+
+client::JobSpec CommandJob(std::vector<std::string> arguments, std::uint64_t tasks,
+                           bool volatile_job) {
+  client::JobSpec spec;
+  spec.work = client::Command{.arguments = std::move(arguments), .directory = "/"};
+  spec.array = client::Array{.start = 0, .step = 1, .count = tasks};
+  spec.volatile_job = volatile_job;
+  return spec;
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+double Percentile(std::vector<double> values, double share) {
+  std::sort(values.begin(), values.end());
+  const auto rank = static_cast<std::size_t>(std::ceil(share * static_cast<double>(values.size())));
+  return values[std::max<std::size_t>(rank, 1) - 1];
+}
+
+}  // namespace haul::cli
