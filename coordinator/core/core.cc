@@ -128,14 +128,11 @@ void Core::On(const JobSubmitted& event) {
 
 void Core::CatchUp(JobId id) {
   const std::int32_t priority = state_.FindJob(id)->facts.spec.priority;
-  std::uint64_t virtual_us = ~0ull;
-  for (const JobId other_id : state_.ready_jobs()) {
-    const Job& other = *state_.FindJob(other_id);
-    if (other_id != id && other.facts.spec.priority == priority) {
-      virtual_us = std::min(virtual_us, other.virtual_us);
-    }
-  }
-  if (virtual_us != ~0ull) Note(JobCaughtUp{id, virtual_us});
+  const auto& by_use = state_.ready_jobs().by_use();
+  auto least = by_use.lower_bound({priority, 0, JobId()});
+  if (least != by_use.end() && least->job == id) ++least;
+  if (least == by_use.end() || least->priority != priority) return;
+  Note(JobCaughtUp{id, least->virtual_us});
 }
 
 void Core::On(const JobForgetAsked& event) {

@@ -4,6 +4,23 @@
 namespace haul::coordinator {
 namespace {
 
+// It stands in line exactly where what is known of it puts it.
+void CheckPlace(const State& state, const Job& job) {
+  const ReadyJobs& ready = state.ready_jobs();
+  HAUL_CHECK(ready.by_use().contains({job.facts.spec.priority, job.virtual_us, job.id}) ==
+             job.has_ready());
+  const bool wants =
+      job.has_ready() && job.MayRunBeside(job.running_width) > 0 && !state.WaitsForAdoption(job);
+  HAUL_CHECK(job.place.order.has_value() == wants);
+  if (!wants) return;
+  HAUL_CHECK(*job.place.order == job.OrderWith(job.running_width));
+  if (!job.ready_alone.empty() || !job.refused_by.empty()) {
+    return HAUL_CHECK(ready.apart().contains(*job.place.order));
+  }
+  const auto queue = ready.queues().find(WorkShape::Of(job.facts.spec));
+  HAUL_CHECK(queue != ready.queues().end() && queue->second.contains(*job.place.order));
+}
+
 void CheckJob(const State& state, const Job& job, const IntervalSet& assigned) {
   if (job.is_ended()) {
     HAUL_CHECK(job.facts.counts.total() == job.facts.spec.task_count);
@@ -22,7 +39,7 @@ void CheckJob(const State& state, const Job& job, const IntervalSet& assigned) {
   HAUL_CHECK(all.size() == parts);
   HAUL_CHECK(parts == job.facts.spec.task_count);
   HAUL_CHECK(all.First(parts) == (TaskRange{0, parts}));
-  HAUL_CHECK(state.ready_jobs().contains(job.id) == job.has_ready());
+  CheckPlace(state, job);
   HAUL_CHECK(state.open_jobs().contains(job.id) == job.facts.open);
   for (const auto& [task, charge] : job.facts.charges) HAUL_CHECK(!job.facts.done.Contains(task));
   // Who holds a task may have started it; what may have started and nobody holds is lost.
@@ -76,7 +93,7 @@ void CheckInvariants(const State& state) {
       HAUL_CHECK(added == range.count);  // one task, one assignment
     }
   }
-  std::uint64_t active = 0;
+  std::uint64_t active = 0, ready = 0, wanting = 0;
   absl::btree_map<JobId, std::uint64_t> running;
   std::uint64_t assignments = 0;
   for (const auto& [id, worker] : state.workers()) {
@@ -91,11 +108,15 @@ void CheckInvariants(const State& state) {
     // Of most of them nothing more is to be known.
     if (job.is_ended()) continue;
     ++active;
+    ready += job.has_ready() ? 1 : 0;
+    wanting += job.place.order ? 1 : 0;
     HAUL_CHECK(running[id] == job.running_width);
     const std::uint32_t limit = job.facts.spec.max_running;
     HAUL_CHECK(limit == 0 || job.running_width <= limit || job.recovered);
   }
   HAUL_CHECK(active == state.active_jobs());
+  HAUL_CHECK(ready == state.ready_jobs().by_use().size());
+  HAUL_CHECK(wanting == state.ready_jobs().queued());
   for (const Child& child : state.children()) {
     const Job* job = state.FindJob(child.job);
     HAUL_CHECK(job != nullptr && !job->is_ended());

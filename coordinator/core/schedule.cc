@@ -1,40 +1,14 @@
 #include "coordinator/core/schedule.h"
 
 #include <algorithm>
-#include <limits>
-#include <tuple>
 #include <utility>
 
 #include "absl/container/btree_map.h"
 #include "absl/strings/str_cat.h"
-#include "common/planted_bug.h"
+#include "coordinator/core/serve_line.h"
 
 namespace haul::coordinator {
 namespace {
-
-// A job that wants more, with what this pass has already promised it.
-struct Candidate {
-  const Job* job = nullptr;
-  std::uint64_t ready = 0;
-  std::uint64_t ready_alone = 0;
-  std::uint64_t running = 0;
-
-  std::uint32_t cpus_milli() const { return job->facts.spec.cpus_milli; }
-  std::uint32_t depth() const { return job->facts.spec.depth; }
-  std::uint64_t reserved() const { return running * cpus_milli(); }
-  // How many more may run at once, by what there is and by --max-running.
-  std::uint64_t Wants() const {
-    const bool is_unlimited =
-        job->facts.spec.max_running == 0 || Planted(PlantedBug::kMaxRunningIgnored);
-    const std::uint64_t limit =
-        is_unlimited ? std::numeric_limits<std::uint64_t>::max() : job->facts.spec.max_running;
-    return running >= limit ? 0 : std::min(ready + ready_alone, limit - running);
-  }
-  auto Order() const {
-    return std::make_tuple(-std::int64_t{job->facts.spec.priority}, -std::int64_t{depth()},
-                           reserved(), job->virtual_us, job->id);
-  }
-};
 
 // What a worker has free, less what this pass gave away.
 struct Room {
@@ -48,33 +22,12 @@ struct Room {
   bool empty() const { return At(~0u) == 0; }
 };
 
-// Whether `other` should have what `mine` holds: it comes first, or has less and is behind.
-bool Outranks(const Candidate& other, const Job& mine, std::uint64_t my_reserved) {
-  if (other.job->id == mine.id) return false;
-  const std::int32_t priority = mine.facts.spec.priority;
-  if (other.job->facts.spec.priority != priority) {
-    return other.job->facts.spec.priority > priority;
-  }
-  if (other.depth() != mine.facts.spec.depth) return other.depth() > mine.facts.spec.depth;
-  const std::uint64_t would_have = other.reserved() + other.cpus_milli();
-  return would_have < my_reserved ||
-         (would_have == my_reserved && other.job->virtual_us < mine.virtual_us);
-}
-
 class Pass {
  public:
   Pass(const State& state, const ScheduleOptions& options, Now now)
-      : state_(state), options_(options), now_(now) {}
+      : state_(state), options_(options), now_(now), line_(state) {}
 
   Plan Run() {
-    for (const JobId id : state_.ready_jobs()) {
-      const Job& job = *state_.FindJob(id);
-      if (state_.WaitsForAdoption(job)) continue;
-      candidates_.push_back({.job = &job,
-                             .ready = job.ready.size(),
-                             .ready_alone = job.ready_alone.size(),
-                             .running = job.running_width});
-    }
     for (const WorkerId id : state_.roomy_workers()) {
       room_.emplace(id, Room{.worker = state_.FindWorker(id)});
     }
@@ -87,28 +40,23 @@ class Pass {
  private:
   // Gives free room to jobs, the least served first.
   void FillRoom() {
-    const auto later = [](const Candidate& a, const Candidate& b) { return a.Order() > b.Order(); };
-    std::make_heap(candidates_.begin(), candidates_.end(), later);
-    auto end = candidates_.end();
-    while (end != candidates_.begin() && !room_.empty()) {
-      std::pop_heap(candidates_.begin(), end, later);
-      Candidate& best = *std::prev(end);
-      const std::size_t others = static_cast<std::size_t>(end - candidates_.begin()) - 1;
-      if (best.Wants() > 0 && Place(best, others)) {
-        std::push_heap(candidates_.begin(), end, later);
+    while (!room_.empty()) {
+      Candidate* const best = line_.Next();
+      if (best == nullptr) break;
+      if (Place(*best, line_.size())) {
+        line_.PutBack(*best);
       } else {
-        if (best.Wants() > 0) OnNoRoom(*best.job);
-        --end;
+        OnNoRoom(*best->job);
+        line_.Drop(*best);
       }
     }
     // Where every cpu is taken for good, by lanes that are kept filled, the first in line is
     // blocked too.
-    while (end != candidates_.begin() && !has_blocked_) {
-      std::pop_heap(candidates_.begin(), end, later);
-      const Candidate& first = *--end;
-      if (first.Wants() == 0) continue;
-      if (first.running > 0) break;
-      OnNoRoom(*first.job);
+    while (!has_blocked_) {
+      const Candidate* const first = line_.Next();
+      if (first == nullptr || first->running > 0) break;
+      OnNoRoom(*first->job);
+      line_.Drop(*first);
     }
   }
 
@@ -221,11 +169,7 @@ class Pass {
   }
 
   bool IsDenied(const Worker& worker, const Job& job) const {
-    if (IsKeptFrom(worker.id, job)) return true;
-    return std::any_of(candidates_.begin(), candidates_.end(), [&](const Candidate& other) {
-      return other.Wants() > 0 && Outranks(other, job, job.reserved_milli()) &&
-             IsEligible(worker, *other.job);
-    });
+    return IsKeptFrom(worker.id, job) || line_.IsOutranked(job, worker);
   }
 
   void FeedLane(WorkerId worker, const LaneKey& key, std::uint64_t width, std::uint64_t outstanding,
@@ -306,7 +250,7 @@ class Pass {
   const ScheduleOptions& options_;
   const Now now_;
   Plan plan_;
-  std::vector<Candidate> candidates_;
+  ServeLine line_;
   absl::btree_map<WorkerId, Room> room_;  // where there is any
   absl::btree_map<std::pair<WorkerId, LaneKey>, std::uint64_t> granted_;
   absl::btree_map<JobId, std::uint64_t> newly_running_;

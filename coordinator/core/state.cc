@@ -30,6 +30,12 @@ JobState Job::state() const {
                                                                  : JobState::kQueued;
 }
 
+std::uint64_t Job::MayRunBeside(std::uint64_t running) const {
+  const std::uint64_t limit = facts.spec.max_running;
+  if (limit == 0 || Planted(PlantedBug::kMaxRunningIgnored)) return ~std::uint64_t{0};
+  return running >= limit ? 0 : limit - running;
+}
+
 std::uint64_t Worker::used_milli() const {
   std::uint64_t blocked = 0;
   for (const auto& [depth, milli] : blocked_milli) blocked += milli;
@@ -107,11 +113,20 @@ Worker& State::MutableWorker(WorkerId id) {
   return it->second;
 }
 
-void State::IndexJob(const Job& job) {
-  if (!job.is_ended() && job.has_ready()) {
-    ready_jobs_.insert(job.id);
-  } else {
-    ready_jobs_.erase(job.id);
+void State::IndexJob(Job& job) {
+  const JobSpec& spec = job.facts.spec;
+  if (job.is_ended() || !job.has_ready()) return ready_jobs_.Remove(job.id, spec, job.place);
+  std::optional<ServeOrder> order;
+  if (job.MayRunBeside(job.running_width) > 0 && !WaitsForAdoption(job)) {
+    order = job.OrderWith(job.running_width);
+  }
+  const bool apart = !job.ready_alone.empty() || !job.refused_by.empty();
+  ready_jobs_.Put(job.id, spec, job.place, job.virtual_us, order, apart);
+}
+
+void State::IndexRecovered() {
+  for (auto& [id, job] : jobs_) {
+    if (job.recovered) IndexJob(job);
   }
 }
 
@@ -184,6 +199,7 @@ void State::On(const AttemptsCharged& record) {
   ++job.facts.retried;
   if (record.run_alone && job.ready.Remove({record.task, 1}) == 1) {
     job.ready_alone.Add({record.task, 1});
+    IndexJob(job);
   }
 }
 
@@ -332,7 +348,9 @@ void State::On(const WorkerDeparting& record) {
 }
 
 void State::On(const WorkerRefusedJob& record) {
-  MutableJob(record.job).refused_by.insert(record.worker);
+  Job& job = MutableJob(record.job);
+  job.refused_by.insert(record.worker);
+  IndexJob(job);
 }
 
 void State::On(const TasksMeasured& record) {
@@ -340,6 +358,7 @@ void State::On(const TasksMeasured& record) {
   const std::uint64_t mean_ns = std::max<std::uint64_t>(1, record.busy_ns / record.count);
   job.mean_task_ns = job.mean_task_ns == 0 ? mean_ns : (job.mean_task_ns + mean_ns + 1) / 2;
   job.virtual_us += record.busy_ns / 1000 * job.facts.spec.cpus_milli / 1000;
+  IndexJob(job);
 }
 
 void State::On(const JobBlocked& record) {
@@ -349,6 +368,7 @@ void State::On(const JobBlocked& record) {
 void State::On(const AdoptionEnded&) {
   adopting_ = false;
   awaited_.clear();
+  IndexRecovered();
 }
 
 void State::On(const AdoptionBegan&) {
@@ -356,6 +376,7 @@ void State::On(const AdoptionBegan&) {
   for (const auto& [id, worker] : workers_) awaited_.insert(id);
   adopting_ = !awaited_.empty();
   serving_ = true;
+  IndexRecovered();
 }
 
 void State::On(const JobRestsOn& record) { MutableJob(record.job).rests_on = record.sequence; }
@@ -371,6 +392,7 @@ void State::On(const JobKeptOpen& record) {
 void State::On(const JobCaughtUp& record) {
   Job& job = MutableJob(record.job);
   job.virtual_us = std::max(job.virtual_us, record.virtual_us);
+  IndexJob(job);
 }
 
 void State::On(const LanesFed&) { hungry_.clear(); }

@@ -14,6 +14,7 @@
 #include "common/interval_set.h"
 #include "common/planted_bug.h"
 #include "coordinator/core/effects.h"
+#include "coordinator/core/ready_jobs.h"
 #include "coordinator/core/records.h"
 
 namespace haul::coordinator {
@@ -65,10 +66,18 @@ struct Job {
   std::string unwanted_by;
   absl::btree_set<WorkerId> workers;     // that hold some of it
   absl::btree_set<WorkerId> refused_by;  // that do not have its directory
+  ReadyJobs::Place place;
 
   bool is_ended() const { return facts.ended.has_value(); }
   bool has_ready() const { return !ready.empty() || !ready_alone.empty(); }
   std::uint64_t reserved_milli() const { return running_width * facts.spec.cpus_milli; }
+  // How many of its tasks may run at once beside so many that do, by --max-running.
+  std::uint64_t MayRunBeside(std::uint64_t running) const;
+  // Where it stands in line with so many running.
+  ServeOrder OrderWith(std::uint64_t running) const {
+    return {-std::int64_t{facts.spec.priority}, -std::int64_t{facts.spec.depth},
+            running * facts.spec.cpus_milli, virtual_us, id};
+  }
   // Whether none of them is to start again, and who said so.
   bool is_cancelled(TaskRange tasks) const {
     return facts.cancel.has_value() || unwanted.ContainsAll(tasks);
@@ -179,7 +188,7 @@ class State {
 
   // Jobs with ready tasks that have not ended, and workers that take work and have room: where
   // scheduling looks. Lanes whose tasks got fewer since the last scheduling pass.
-  const absl::btree_set<JobId>& ready_jobs() const { return ready_jobs_; }
+  const ReadyJobs& ready_jobs() const { return ready_jobs_; }
   const absl::btree_set<WorkerId>& roomy_workers() const { return roomy_workers_; }
   const absl::btree_set<std::pair<WorkerId, LaneKey>>& hungry_lanes() const { return hungry_; }
   const absl::btree_set<std::pair<WorkerId, LaneKey>>& backlogged_lanes() const {
@@ -241,7 +250,8 @@ class State {
   void ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks);
   void ChangeBlocked(Worker& worker, Assignment& assignment, std::uint64_t count);
   void Requeue(Job& job, const IntervalSet& tasks);
-  void IndexJob(const Job& job);
+  void IndexJob(Job& job);
+  void IndexRecovered();
   void IndexWorker(const Worker& worker);
   void CountFunctions(const Worker& worker, int by);
 
@@ -252,7 +262,7 @@ class State {
   absl::btree_map<SessionId, WorkerId> sessions_;
   absl::btree_map<std::string, WorkerId> incarnations_;
   absl::btree_map<ServedFunction, std::uint32_t> functions_;
-  absl::btree_set<JobId> ready_jobs_;
+  ReadyJobs ready_jobs_;
   absl::btree_set<JobId> open_jobs_;
   absl::btree_set<Child> children_;
   absl::btree_set<WorkerId> roomy_workers_;

@@ -111,7 +111,7 @@ void State::On(const AssignmentReduced& record) {
   ChangeBlocked(worker, assignment, std::min(assignment.blocked, assignment.tasks.size()));
   if (assignment.exclusive && assignment.tasks.empty()) --worker.exclusive_assignments;
   ChangeLane(worker, job, assignment, -static_cast<std::int64_t>(record.tasks.size()));
-  if (!undone.empty()) Requeue(job, undone);
+  Requeue(job, undone);
   if (assignment.tasks.empty()) assignments_.erase(it);
 }
 

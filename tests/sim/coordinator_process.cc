@@ -1,7 +1,6 @@
 #include "tests/sim/coordinator_process.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -255,10 +254,8 @@ void CoordinatorProcess::Step(const Event& event) {
 
 void CoordinatorProcess::CheckNobodyStarves() {
   const State& state = core_->state();
-  std::int32_t first = std::numeric_limits<std::int32_t>::min();
-  for (const JobId id : state.ready_jobs()) {
-    first = std::max(first, state.FindJob(id)->facts.spec.priority);
-  }
+  const auto& ready = state.ready_jobs().by_use();
+  const std::int32_t first = ready.empty() ? 0 : ready.rbegin()->priority;
   for (const auto& [id, job] : state.jobs()) {
     const bool could_run =
         !job.is_ended() && job.has_ready() && !state.WaitsForAdoption(job) &&
