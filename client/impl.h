@@ -15,6 +15,7 @@
 #include <stop_token>
 #include <string>
 
+#include "client/call_queue.h"
 #include "haul/client.h"
 #include "haul/v1/cluster.grpc.pb.h"
 #include "haul/v1/jobs.grpc.pb.h"
@@ -41,6 +42,7 @@ struct Client::Impl {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::Jobs::Stub> jobs;
   std::unique_ptr<v1::Cluster::Stub> cluster;
+  CallQueue calls;
 
   void Authorize(grpc::ClientContext& context) const {
     context.AddMetadata("authorization", "Bearer " + token);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "client/convert.h"
+#include "client/follow.h"
 #include "client/impl.h"
 #include "common/config.h"
 #include "common/packed_bytes.h"
@@ -164,26 +165,16 @@ namespace {
 // One follow of a job over as many connections as it takes.
 class Follower {
  public:
-  Follower(const JobRef& job, const FollowOptions& options) {
-    ToWire(job, request_.mutable_job());
-    request_.set_follow(options.follow);
-    request_.set_in_order(options.in_order);
-    request_.set_cursor(options.cursor);
-    request_.set_with_payload(options.with_payload);
-    request_.set_first(options.first);
-    request_.set_count(options.count);
-    request_.set_unsuccessful_only(options.unsuccessful_only);
-    request_.set_status_only(options.status_only);
-  }
+  Follower(const JobRef& job, const FollowOptions& options) : cursor_(job, options) {}
 
   // Reads one connection to its end. `stopped` is set when `on_update` wanted no more.
   grpc::Status Read(v1::Jobs::Stub& jobs, grpc::ClientContext& context, Patience& patience,
                     const std::function<bool(FollowUpdate&)>& on_update, bool* stopped) {
-    const auto reader = jobs.Follow(&context, request_);
+    const auto reader = jobs.Follow(&context, cursor_.request());
     v1::FollowReply reply;
     while (reader->Read(&reply)) {
       patience.OnProgress();
-      Result<FollowUpdate> update = Take(std::move(reply));
+      Result<FollowUpdate> update = cursor_.Take(std::move(reply));
       if (!update.ok()) {
         context.TryCancel();
         (void)reader->Finish();
@@ -200,26 +191,7 @@ class Follower {
   }
 
  private:
-  Result<FollowUpdate> Take(v1::FollowReply&& reply) {
-    FollowUpdate update;
-    update.outcomes.reserve(static_cast<std::size_t>(reply.outcomes_size()));
-    for (v1::Outcome& wire : *reply.mutable_outcomes()) {
-      Result<Outcome> outcome = FromWire(std::move(wire));
-      if (!outcome.ok()) return outcome.status();
-      update.outcomes.push_back(*std::move(outcome));
-    }
-    if (reply.has_status()) {
-      update.status = FromWire(std::move(*reply.mutable_status()));
-      // A name, or "last", may mean another job when it is asked for again.
-      request_.mutable_job()->set_job_id(update.status->id.value);
-    }
-    // A message about the status alone need not repeat the cursor.
-    if (reply.cursor() != 0) request_.set_cursor(reply.cursor());
-    update.cursor = request_.cursor();
-    return update;
-  }
-
-  v1::FollowRequest request_;
+  FollowCursor cursor_;
 };
 
 }  // namespace

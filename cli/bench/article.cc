@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/bench/cluster.h"
+#include "cli/bench/example_functions.h"
 #include "cli/format.h"
 #include "cli/status.h"
 #include "haul/executor.h"
@@ -23,7 +24,6 @@ namespace {
 using client::ErrorKind;
 using client::Status;
 
-constexpr Function<void(std::uint64_t)> kSleep{"sleep.v1"};  // of the examples
 constexpr std::int64_t kArticlesSleepMs = 2000;
 constexpr int kThreads = 8;
 

@@ -105,12 +105,12 @@ struct Shape {
 };
 
 // What a task does: its result's bytes are of its input. Called by pointer, as a library's.
-using Function = void (*)(const char* input, std::size_t input_bytes, char* result,
+using TaskBody = void (*)(const char* input, std::size_t input_bytes, char* result,
                           std::size_t result_bytes);
 void Answer(const char* input, std::size_t input_bytes, char* result, std::size_t result_bytes) {
   if (result_bytes > 0) std::memcpy(result, input, std::min(input_bytes, result_bytes));
 }
-volatile Function the_function = Answer;
+volatile TaskBody task_body = Answer;
 
 // The worker's side: a thread that reads messages, and those that run their tasks.
 class Pool {
@@ -154,7 +154,7 @@ class Pool {
   }
 
   void Run() {
-    const Function function = the_function;
+    const TaskBody body = task_body;
     const std::size_t in_stride = sizeof(std::uint64_t) + shape_.input_bytes;
     const std::size_t back_stride = sizeof(std::uint64_t) + shape_.result_bytes;
     std::unique_lock lock(mutex_);
@@ -170,8 +170,8 @@ class Pool {
         const char* in = message->in.data() + task * in_stride;
         char* back = message->back.data() + task * back_stride;
         std::memcpy(back, in, sizeof(std::uint64_t));
-        function(in + sizeof(std::uint64_t), shape_.input_bytes, back + sizeof(std::uint64_t),
-                 shape_.result_bytes);
+        body(in + sizeof(std::uint64_t), shape_.input_bytes, back + sizeof(std::uint64_t),
+             shape_.result_bytes);
       }
       lock.lock();
       message->done += kPieceTasks;

@@ -3,11 +3,11 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "cli/bench/example_functions.h"
 #include "cli/bench/floors.h"
 #include "cli/bench/part.h"
 #include "cli/child.h"
 #include "cli/status.h"
-#include "haul/function.h"
 
 namespace haul::cli {
 namespace {
@@ -22,7 +22,6 @@ const std::vector<std::string> kWait = {"/bin/sleep", "0.1"};
 constexpr double kWaitSeconds = 0.1;
 constexpr std::uint64_t kSleepMs = 10;
 constexpr int kSleepingThreads = 64;
-constexpr Function<void(std::uint64_t)> kSleep{"sleep.v1"};  // an example
 
 Measure CommandsPerSecond(const std::vector<std::string>& arguments) {
   return [arguments](const BenchContext& context) -> Result<double> {

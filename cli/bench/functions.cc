@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "cli/bench/example_functions.h"
 #include "cli/bench/floors.h"
 #include "cli/bench/part.h"
 #include "haul/executor.h"
@@ -15,7 +16,6 @@ using client::ErrorKind;
 using client::Result;
 using client::Status;
 
-constexpr Function<std::uint64_t(std::uint64_t, std::uint64_t)> kAdd{"add.v1"};  // an example
 constexpr std::uint64_t kAddend = 1;
 
 Result<double> MeasureArray(const BenchContext& context) {

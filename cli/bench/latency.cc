@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "cli/bench/example_functions.h"
 #include "cli/bench/floors.h"
 #include "cli/bench/part.h"
 #include "haul/executor.h"
@@ -17,7 +18,6 @@ using client::ErrorKind;
 using client::Result;
 using client::Status;
 
-constexpr Function<void()> kNoop{"noop.v1"};  // an example
 constexpr int kCallers = 64;
 
 Measure CallMicroseconds(bool durable, double share) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cli/bench/example_functions.h"
 #include "cli/format.h"
-#include "haul/function.h"
 
 namespace haul::cli {
 
@@ -40,7 +40,7 @@ Result<double> TimeJob(Client& client, const client::JobSpec& spec, client::Inpu
 
 client::JobSpec NoopJob(std::uint64_t tasks, bool volatile_job) {
   client::JobSpec spec;
-  spec.work = client::FunctionCall{.name = "noop.v1", .signature = Function<void()>::Signature()};
+  spec.work = client::FunctionCall{.name = kNoop.name(), .signature = decltype(kNoop)::Signature()};
   spec.array = client::Array{.start = 0, .step = 1, .count = tasks};
   spec.volatile_job = volatile_job;
   return spec;

@@ -5,10 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/bench/example_functions.h"
 #include "cli/bench/part.h"
 #include "cli/child.h"
 #include "cli/status.h"
-#include "haul/function.h"
 
 namespace haul::cli {
 namespace {
@@ -16,8 +16,6 @@ namespace {
 using client::ErrorKind;
 using client::Result;
 using client::Status;
-
-constexpr Function<std::string(std::string)> kEcho{"echo.v1"};  // an example
 
 std::string Text32(std::uint64_t i) { return absl::StrFormat("%032d", i); }
 

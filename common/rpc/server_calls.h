@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -76,7 +77,11 @@ class ReadMark {
 
 struct ServerQueue {
   grpc::ServerCompletionQueue* queue = nullptr;
-  std::string token;
+  std::optional<std::string> token;  // none: anybody may call
+
+  absl::Status Admit(const grpc::ServerContext& context) const {
+    return token.has_value() ? CheckToken(*token, context) : absl::OkStatus();
+  }
 };
 
 template <typename Service, typename Request, typename Reply>
@@ -95,8 +100,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Service, Request
                       Operation::Of(call, [=, &service](bool ok) {
                         if (!ok) return;  // the server shuts down
                         Serve(server, service, method, handler);
-                        if (absl::Status status = CheckToken(server.token, raw->context_);
-                            !status.ok()) {
+                        if (absl::Status status = server.Admit(raw->context_); !status.ok()) {
                           return raw->Finish(status);
                         }
                         handler(raw->shared_from_this());
@@ -141,8 +145,7 @@ class ServerStreamCall
                         if (!ok) return;
                         raw->done_tag_.Arm(raw->shared_from_this());
                         Serve(server, service, method, handler);
-                        if (absl::Status status = CheckToken(server.token, raw->context_);
-                            !status.ok()) {
+                        if (absl::Status status = server.Admit(raw->context_); !status.ok()) {
                           return raw->Finish(status);
                         }
                         handler(raw->shared_from_this());
@@ -209,8 +212,7 @@ class ClientStreamCall
                       Operation::Of(call, [=, &service](bool ok) {
                         if (!ok) return;
                         Serve(server, service, method, handler);
-                        if (absl::Status status = CheckToken(server.token, raw->context_);
-                            !status.ok()) {
+                        if (absl::Status status = server.Admit(raw->context_); !status.ok()) {
                           return raw->Finish(status);
                         }
                         handler(raw->shared_from_this());
@@ -261,8 +263,7 @@ class BidiCall : public std::enable_shared_from_this<BidiCall<Service, Request, 
                       Operation::Of(call, [=, &service](bool ok) {
                         if (!ok) return;
                         Serve(server, service, method, handler);
-                        if (absl::Status status = CheckToken(server.token, raw->context_);
-                            !status.ok()) {
+                        if (absl::Status status = server.Admit(raw->context_); !status.ok()) {
                           return raw->Finish(status);
                         }
                         handler(raw->shared_from_this());

@@ -103,6 +103,39 @@ TEST_F(AccessTest, HealthAndReflectionAnswerWithoutAToken) {
               ElementsAre(AllOf(HasSubstr("haul.v1.Jobs"), HasSubstr("haul.v1.WorkerSession"))));
 }
 
+TEST_F(AccessTest, HealthKnowsTheServicesByName) {
+  const auto check = [this](const std::string& service) {
+    Context health("");
+    const std::string request =
+        "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
+    return Raw("/grpc.health.v1.Health/Check", {request}, true, health);
+  };
+  EXPECT_THAT(check("haul.v1.Jobs").messages, ElementsAre("\x08\x01"));
+  EXPECT_THAT(check("haul.v1.Nothing").status,
+              Fails(grpc::StatusCode::NOT_FOUND, "haul.v1.Nothing"));
+}
+
+TEST_F(AccessTest, ReflectionGivesFilesAndSaysWhatIsMissing) {
+  const auto ask = [this](char field, const std::string& text) {
+    Context reflection("");
+    const std::string request =
+        std::string(1, field) + std::string(1, static_cast<char>(text.size())) + text;
+    return Raw("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", {request}, true,
+               reflection)
+        .messages;
+  };
+  constexpr char kByFilename = 0x1a, kBySymbol = 0x22, kExtensions = 0x32;
+  EXPECT_THAT(ask(kBySymbol, "haul.v1.Jobs"),
+              ElementsAre(AllOf(HasSubstr("SubmitRequest"), HasSubstr("haul/v1/common.proto"))));
+  EXPECT_THAT(ask(kBySymbol, "haul.v1.Jobs.Submit"), ElementsAre(HasSubstr("SubmitRequest")));
+  EXPECT_THAT(ask(kByFilename, "haul/v1/session.proto"), ElementsAre(HasSubstr("Hello")));
+  EXPECT_THAT(ask(kByFilename, "nothing.proto"),
+              ElementsAre(HasSubstr("there is no nothing.proto")));
+  EXPECT_THAT(ask(kExtensions, "haul.v1.Outcome"), ElementsAre(HasSubstr("haul.v1.Outcome")));
+  EXPECT_THAT(ask(kExtensions, "haul.v1.Nothing"), ElementsAre(HasSubstr("there is no")));
+  EXPECT_THAT(ask(0x0a, "host"), ElementsAre(HasSubstr("message_request: none is set")));
+}
+
 TEST_F(AccessTest, AMethodThatIsNotThereIsUnimplemented) {
   EXPECT_THAT(Raw("/haul.v1.Jobs/Vanish", {""}, true).status,
               Fails(grpc::StatusCode::UNIMPLEMENTED, ""));

@@ -1,7 +1,5 @@
 #include "coordinator/rpc/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server_builder.h>
 
 #include <chrono>
@@ -50,15 +48,16 @@ Server::Server(const ServerOptions& options, Loop& loop, OutputFiles& files, Ser
     : poller_(poller),
       jobs_(loop, files, options.limits),
       sessions_(loop, files, options.limits),
-      cluster_(loop, std::move(stop)) {}
+      cluster_(loop, std::move(stop)),
+      standard_({v1::Jobs::service_full_name(), v1::WorkerSession::service_full_name(),
+                 v1::Cluster::service_full_name()}) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Loop& loop,
                                                       OutputFiles& files, ServerPoller& poller,
                                                       std::function<void()> stop) {
   std::unique_ptr<Server> server(new Server(options, loop, files, poller, std::move(stop)));
   rpc::RouteGrpcLog();
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::EnableDefaultHealthCheckService(false);
   grpc::ServerBuilder builder;
   absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(options.listen);
   if (!listener.ok()) return listener.status();
@@ -68,6 +67,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.RegisterService(&server->jobs_.service());
   builder.RegisterService(&server->sessions_.service());
   builder.RegisterService(&server->cluster_.service());
+  for (grpc::Service* service : server->standard_.services()) builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(kReceiveLimitBytes);
   SetKeepalive(builder);
   server->queue_ = builder.AddCompletionQueue();
@@ -84,6 +84,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   server->cluster_.Serve(queue, {.data_directory = options.data_directory,
                                  .address = server->address_,
                                  .started_unix_us = options.started_unix_us});
+  server->standard_.Serve(server->queue_.get());
   server->listener_->Start(std::move(acceptor));
   return server;
 }

@@ -19,6 +19,7 @@
 #include "coordinator/rpc/jobs_service.h"
 #include "coordinator/rpc/listener.h"
 #include "coordinator/rpc/session_service.h"
+#include "coordinator/rpc/standard_services.h"
 
 namespace haul::coordinator {
 
@@ -66,6 +67,7 @@ class Server {
   JobsService jobs_;
   SessionService sessions_;
   ClusterService cluster_;
+  StandardServices standard_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Listener> listener_;

@@ -25,7 +25,14 @@
 #include <variant>
 #include <vector>
 
+namespace haul::internal {
+class OpenJob;
+}  // namespace haul::internal
+
 namespace haul::client {
+
+class Extender;
+class JobFollower;
 
 // ---------------------------------------------------------------- errors
 
@@ -155,7 +162,7 @@ struct JobSpec {
   // it must not start again. Only with max_attempts = 1.
   bool at_most_once = false;
   bool volatile_job = false;  // never touches the disk
-  // It grows by Client::Extend until that closes it. Submitted with the inputs there are, or none.
+  // It grows until it is closed (haul/executor.h). Submitted with the inputs there are, or none.
   bool open = false;
   std::optional<ParentTask> parent;  // absent: no task submits it
   // Commands only: most resident memory of a task with all its processes; 0: no limit.
@@ -191,18 +198,6 @@ class ListSource : public InputSource {
  private:
   std::vector<std::string> values_;
   std::size_t next_ = 0;
-};
-
-// Where the tasks of an open job come from, for Client::Extend.
-class TaskFeed {
- public:
-  enum class Said : std::uint8_t { kMore, kLast };
-  virtual ~TaskFeed() = default;
-  // Waits for inputs of further tasks, at most for about `patience`, and adds those there are,
-  // perhaps none, to `inputs`: some hundred KiB at a time. kLast: that was all. On Extend's thread.
-  virtual Said Next(std::chrono::milliseconds patience, std::vector<std::string>* inputs) = 0;
-  // So many tasks are durable. On a thread of Extend's.
-  virtual void OnDurable(std::uint64_t task_count) = 0;
 };
 
 struct Submitted {
@@ -409,7 +404,7 @@ struct ConnectOptions {
   std::stop_token stop;
 };
 
-// Where the connection is lost, Submit (of a source that can be rewound), Extend, Follow, Wait and
+// Where the connection is lost, Submit (of a source that can be rewound), Follow, Wait and
 // FetchOutput try again for `reconnect_timeout` before they give up with kUnreachable; the other
 // calls fail at once.
 class Client {
@@ -429,11 +424,6 @@ class Client {
   // For jobs with an array, or with one task: the command as it is, or the function without
   // arguments.
   Result<Submitted> Submit(const JobSpec& spec, std::string request_id = "");
-
-  // Gives an open job what `feed` has, as it comes, until its last task is durable; then the job is
-  // closed. One at a time for a job, from its submit on: a job of which nothing is heard for a
-  // minute is closed. kFailed: somebody closed or cancelled it. kStopped: the job stays open.
-  Status Extend(JobId job, TaskFeed& feed, std::stop_token stop = {});
 
   Result<JobStatus> GetJob(const JobRef& job);
   // Newest first, at most `limit` (0: 100; up to 1000), of ids less than `before` where it is set.
@@ -481,6 +471,9 @@ class Client {
 
  private:
   struct Impl;
+  friend class haul::internal::OpenJob;
+  friend class Extender;
+  friend class JobFollower;
   explicit Client(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
