@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "cli/globals.h"
 #include "cli/inputs.h"
 #include "cli/interrupt.h"
@@ -105,4 +106,8 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace haul::cli
 
-int main(int argc, char** argv) { return haul::cli::Main(argc, argv); }
+int main(int argc, char** argv) {
+  // Debian's Abseil is built with it: every lock would be checked against all others.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  return haul::cli::Main(argc, argv);
+}
