@@ -28,8 +28,11 @@ class Pass {
       : state_(state), options_(options), now_(now), line_(state) {}
 
   Plan Run() {
-    for (const WorkerId id : state_.roomy_workers()) {
-      room_.emplace(id, Room{.worker = state_.FindWorker(id)});
+    // Room that nobody could want is not looked at: there may be a thousand idle workers.
+    if (line_.size() > 0 || !state_.backlogged_lanes().empty()) {
+      for (const WorkerId id : state_.roomy_workers()) {
+        room_.emplace_hint(room_.end(), id, Room{.worker = state_.FindWorker(id)});
+      }
     }
     FillRoom();
     FeedLanes();

@@ -238,9 +238,12 @@ void Loop::Release() {
       node.mapped()();
     }
   }
-  for (auto it = sessions_.begin(); it != sessions_.end();) {
-    SessionQueue& queue = (it++)->second;  // a port that closes takes its queue away
-    if (!queue.items.empty()) Flush(queue);
+  for (auto it = busy_sessions_.begin(); it != busy_sessions_.end();) {
+    const SessionId id = *it++;
+    if (const auto queue = sessions_.find(id); queue != sessions_.end()) Flush(queue->second);
+    // A port that closes takes its queue away.
+    const auto left = sessions_.find(id);
+    if (left == sessions_.end() || left->second.items.empty()) busy_sessions_.erase(id);
   }
   if (!when_relieved_.empty() && !Congested()) {
     for (const std::function<void()>& fn : std::exchange(when_relieved_, {})) fn();
@@ -289,6 +292,7 @@ void Loop::AddToSession(SessionId session, Effect effect) {
   if (std::holds_alternative<CloseSession>(effect.what)) queue.items.clear();
   queue.items.push_back({.number = ++queue.last_number, .effect = std::move(effect)});
   FetchInputs(queue, queue.items.back());
+  busy_sessions_.insert(session);
 }
 
 void Loop::Flush(SessionQueue& queue) {

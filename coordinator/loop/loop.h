@@ -12,6 +12,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <set>
 #include <memory>
 #include <string>
 #include <variant>
@@ -154,6 +155,7 @@ class Loop {
   std::multimap<std::int64_t, std::function<void()>> timers_;  // by the monotonic time
   absl::flat_hash_map<RequestId, AnswerCallback> requests_;
   std::map<SessionId, SessionQueue> sessions_;
+  std::set<SessionId> busy_sessions_;  // whose queues have something
   absl::flat_hash_map<JobId, std::shared_ptr<const std::string>> templates_;  // of unfinished jobs
   std::map<JobId, std::map<WatchId, std::function<void()>>> watches_;
   std::vector<std::function<void()>> when_relieved_;
