@@ -1,8 +1,10 @@
 // The calls that stream, and how they go on after a lost connection.
+#include <atomic>
 #include <random>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "client/convert.h"
 #include "client/follow.h"
 #include "client/impl.h"
@@ -20,15 +22,18 @@ constexpr std::uint64_t kPackCount = 1 << 16;
 // Below gRPC's limit for a message, 4 MiB, with room for the rest of it.
 constexpr std::size_t kMostInputBytes = (4 << 20) - (64 << 10);
 
-std::string RandomRequestId() {
-  std::random_device random;
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string id;
-  for (int word = 0; word < 4; ++word) {
-    std::uint32_t bits = random();
-    for (int digit = 0; digit < 8; ++digit, bits >>= 4) id += kDigits[bits & 15];
-  }
-  return id;
+// Different for every submit of every process. Asking the machine for random bits each time would
+// cost more than the rest of a small submit: on virtual machines that traps.
+std::string NewRequestId() {
+  static const std::string of_this_process = [] {
+    std::random_device random;
+    std::string digits;
+    for (int word = 0; word < 4; ++word)
+      absl::StrAppend(&digits, absl::Hex(random(), absl::kZeroPad8));
+    return digits;
+  }();
+  static std::atomic<std::uint64_t> last = 0;
+  return absl::StrCat(of_this_process, "-", ++last);
 }
 
 // Writes all of `inputs`; stops early, with success, when the coordinator has closed the call: its
@@ -56,17 +61,18 @@ class InputWriter {
     if (count_ == 0 && !may_be_none_)
       return {ErrorKind::kInvalid, "inputs: there are none, so there is no task"};
     request_.set_complete(true);
-    Flush();
+    Flush(/*is_last=*/true);
     return Status();
   }
 
  private:
-  bool Flush() {
+  bool Flush(bool is_last = false) {
     if (pack_.count() > 0) {
       request_.set_input_count(pack_.count());
       wire::ToWire(pack_, request_.mutable_inputs());
     }
-    const bool open = writer_.Write(request_);
+    const auto options = is_last ? grpc::WriteOptions().set_last_message() : grpc::WriteOptions();
+    const bool open = writer_.Write(request_, options);
     request_.Clear();
     pack_ = PackedBytes();
     return open;
@@ -109,7 +115,7 @@ Status CheckNames(const JobSpec& spec, const std::string& request_id) {
 
 Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs, std::string request_id) {
   if (Status names = CheckNames(spec, request_id); !names.ok()) return names;
-  if (request_id.empty()) request_id = RandomRequestId();
+  if (request_id.empty()) request_id = NewRequestId();
   const v1::SubmitRequest first = FirstRequest(spec, request_id);
   if (first.ByteSizeLong() > kMostInputBytes) {
     return Status(ErrorKind::kInvalid, "the command with its arguments and environment has " +
@@ -121,19 +127,19 @@ Result<Submitted> Client::Submit(const JobSpec& spec, InputSource& inputs, std::
   while (true) {
     grpc::ClientContext context;
     impl_->Authorize(context);
+    context.set_initial_metadata_corked(true);  // it leaves with the first message
     const CancelOnStop cancel(context, impl_->stop);
     v1::SubmitReply reply;
     const auto writer = impl_->jobs->Submit(&context, &reply);
     if (spec.array.has_value()) {
       v1::SubmitRequest only = first;
       only.set_complete(true);
-      writer->Write(only);
+      writer->WriteLast(only, grpc::WriteOptions());
     } else if (Status written = InputWriter(*writer, first).WriteAll(inputs); !written.ok()) {
       context.TryCancel();  // a submit that is not complete has submitted nothing
       (void)writer->Finish();
       return written;
     }
-    writer->WritesDone();
     const Status status = impl_->ToStatus(writer->Finish());
     if (status.ok()) return Submitted{JobId{reply.job_id()}, reply.already_accepted()};
     if (impl_->stop.stop_requested()) return Stopped();
