@@ -14,7 +14,7 @@ packages=(
   libgrpc++-dev libprotobuf-dev libabsl-dev libspdlog-dev libsqlite3-dev libcli11-dev
   nlohmann-json3-dev libssl-dev
   # to test
-  libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 clang-14 libclang-rt-14-dev iproute2
+  libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 clang-14 libclang-rt-14-dev iproute2 valgrind
 )
 tools=(clang-tidy-14 doxygen)
 
