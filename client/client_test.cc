@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -229,10 +230,22 @@ TEST_F(ClientTest, ManyInputsGoInBoundedMessages) {
   EXPECT_FALSE(job->already_accepted);
   EXPECT_THAT(jobs_.inputs_, ElementsAre(200'000u));
   EXPECT_LT(jobs_.largest_message_bytes_, 1u << 20);
-  EXPECT_EQ(jobs_.request_ids_.front().size(), 32u);
   EXPECT_EQ(jobs_.spec_.command().arguments(1), "{}");
   EXPECT_EQ(jobs_.spec_.command().environment(0).name(), "A");
   EXPECT_EQ(jobs_.spec_.task_count(), 0u);
+}
+
+TEST_F(ClientTest, EverySubmitHasARequestIdOfItsOwn) {
+  constexpr std::size_t kSubmits = 20;
+  const auto client = Connect();
+  for (std::size_t i = 0; i < kSubmits; ++i) {
+    CountingSource inputs(1);
+    ASSERT_TRUE(client->Submit(Echo(), inputs).ok());
+  }
+  const std::set<std::string> distinct(jobs_.request_ids_.begin(), jobs_.request_ids_.end());
+  EXPECT_EQ(distinct.size(), kSubmits);
+  // 128 random bits of this process, and a number.
+  for (const std::string& id : distinct) EXPECT_GT(id.size(), 33u);
 }
 
 TEST_F(ClientTest, AnArrayIsOneMessageWithoutInputs) {
