@@ -52,7 +52,7 @@ rate() {
   echo $((count * 1000000 / (${EPOCHREALTIME/[.,]/} - start)))
 }
 bench() { # PART SIZES...
-  "$haul" --output json bench run --repeat 1 --only "$@" | sed -n 's/.*"median":\([0-9]*\).*/\1/p'
+  "$haul" --output json bench run --repeat 1 --only "$@" | sed -n 's/.*"less_is_better":[a-z]*,"median":\([0-9]*\).*/\1/p'
 }
 # Two clients, since each waits for its job before it sends the next.
 gearman_commands() {

@@ -43,7 +43,7 @@ static int call(in_port_t port, size_t count) {
     const double start = now_us();
     size_t size = 0;
     gearman_return_t status;
-    free(gearman_client_do(client, "noop", NULL, "", 0, &size, &status));
+    free(gearman_client_do(client, "noop", NULL, NULL, 0, &size, &status));
     if (status != GEARMAN_SUCCESS) {
       fprintf(stderr, "gearman: %s\n", gearman_client_error(client));
       return 1;
