@@ -29,7 +29,7 @@ using client::Status;
 void ReadToEnd(std::array<int, 2> descriptors) {
   std::array<pollfd, 2> open = {pollfd{descriptors[0], POLLIN, 0},
                                 pollfd{descriptors[1], POLLIN, 0}};
-  std::array<char, 4096> bytes;
+  std::array<char, 4096> bytes{};
   for (int left = 2; left > 0;) {
     poll(open.data(), open.size(), -1);
     for (pollfd& one : open) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/bench/part.h"
 #include "cli/format.h"
+#include "common/check.h"
 
 namespace haul::cli {
 namespace {
@@ -18,6 +19,7 @@ constexpr double kFlat = 0.8;
 
 // Tasks a second of `jobs` jobs that are there at the same time, together of so many tasks.
 Result<double> RunJobs(const BenchContext& context, std::uint64_t jobs, std::uint64_t tasks) {
+  HAUL_CHECK(jobs > 0);
   std::vector<client::JobId> ids;
   const Stopwatch stopwatch;
   for (std::uint64_t i = 0; i < jobs; ++i) {
@@ -33,7 +35,8 @@ Result<double> RunJobs(const BenchContext& context, std::uint64_t jobs, std::uin
       return Status(ErrorKind::kFailed, DescribeCounts(*ended));
     }
   }
-  return static_cast<double>(tasks / jobs * jobs) / stopwatch.seconds();
+  const std::uint64_t ran = tasks / jobs * jobs;
+  return static_cast<double>(ran) / stopwatch.seconds();
 }
 
 BenchPart Part(const std::string& name, std::uint64_t jobs, double times) {

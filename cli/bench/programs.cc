@@ -66,7 +66,7 @@ Result<double> SubmitLines(const BenchContext& context) {
   for (std::uint64_t i = 0; i < context.sizes.values; ++i) file << Text32(i) << '\n';
   file.close();
   if (!file) return Status(ErrorKind::kFailed, path + " cannot be written");
-  const auto seconds = TimeHaul(*context.cluster, {"submit", "-a", path, "--", "/bin/true", "{}"});
+  auto seconds = TimeHaul(*context.cluster, {"submit", "-a", path, "--", "/bin/true", "{}"});
   if (!seconds.ok()) return seconds.status();
   const auto job = context.client().GetJob(client::JobRef::Last());
   if (!job.ok()) return job.status();
