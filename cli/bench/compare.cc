@@ -77,7 +77,9 @@ int RunCompare(const Globals& globals, const std::string& before, const std::str
     } else {
       table.Add({now.measurement, absl::StrFormat("%.6g", then->median),
                  absl::StrFormat("%.6g", now.median), now.unit, absl::StrFormat("%.3f", ratio),
-                 now.less_is_better == (ratio < 1) ? "after" : "before"});
+                 ratio == 1                          ? "-"
+                 : now.less_is_better == (ratio < 1) ? "after"
+                                                     : "before"});
     }
   }
   if (!globals.json()) table.Print();
