@@ -63,7 +63,8 @@ allowed_for() { # file room
     cli)
       echo "std system absl spdlog common common/wire protobuf public json cli11" \
         "client coordinator worker worker/rpc/report_death.h" ;;
-    cli/bench) echo "std system absl common public json cli11 sqlite cli" ;;
+    cli/bench) echo "std system absl common public json cli11 cli cli/bench/floors" ;;
+    cli/bench/floors) echo "std system absl public sqlite cli" ;;
     worker/executor/test_libraries) echo "std public" ;;
     examples/functions | examples/article | examples/outside) echo "std system public" ;;
     tests | tests/*) echo "any" ;;

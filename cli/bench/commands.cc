@@ -1,10 +1,11 @@
 // Commands, and how well slots are used by commands and functions that only wait.
+#include <chrono>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_format.h"
 #include "cli/bench/example_functions.h"
-#include "cli/bench/floors.h"
+#include "cli/bench/floors/floors.h"
 #include "cli/bench/part.h"
 #include "cli/child.h"
 #include "cli/status.h"
@@ -74,17 +75,32 @@ Result<double> BareEfficiency(const BenchContext& context) {
   return Efficiency(context.sizes, static_cast<double>(Waits(context.sizes)) / *rate);
 }
 
+// A tenth as many rounds of them as there are calls.
+std::uint64_t Sleeps(const BenchSizes& sizes) { return sizes.calls / 10 * kSleepingThreads; }
+
+// What of the time the slots waited when so many functions a second did.
+double SleepEfficiency(double per_second) {
+  return per_second * kSleepMs / 1000 / kSleepingThreads;
+}
+
 Result<double> FunctionEfficiency(const BenchContext& context) {
-  const std::uint64_t rounds = context.sizes.calls / 10;
+  const std::uint64_t count = Sleeps(context.sizes);
   client::JobSpec spec;
   spec.work =
       client::FunctionCall{.name = kSleep.name(), .signature = decltype(kSleep)::Signature()};
   spec.volatile_job = context.sizes.volatile_jobs;
-  MadeSource inputs(rounds * kSleepingThreads,
+  MadeSource inputs(count,
                     [](std::uint64_t) { return decltype(kSleep)::EncodeArguments(kSleepMs); });
   const auto seconds = TimeJob(context.client(), spec, inputs);
   if (!seconds.ok()) return seconds.status();
-  return static_cast<double>(rounds * kSleepMs) / 1000 / *seconds;
+  return SleepEfficiency(static_cast<double>(count) / *seconds);
+}
+
+Result<double> BareSleepEfficiency(const BenchContext& context) {
+  const auto rate =
+      BareSleeps(Sleeps(context.sizes), std::chrono::milliseconds(kSleepMs), kSleepingThreads);
+  if (!rate.ok()) return rate.status();
+  return SleepEfficiency(*rate);
 }
 
 }  // namespace
@@ -109,7 +125,8 @@ std::vector<BenchPart> CommandParts() {
            .unit = "of the time",
            .to_reach = 0.97,
            .threads = kSleepingThreads,
-           .measure = FunctionEfficiency}};
+           .measure = FunctionEfficiency,
+           .against = {{"bare threads", BareSleepEfficiency, std::nullopt}}}};
 }
 
 }  // namespace haul::cli

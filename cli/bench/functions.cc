@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/bench/example_functions.h"
-#include "cli/bench/floors.h"
+#include "cli/bench/floors/floors.h"
 #include "cli/bench/part.h"
 #include "haul/executor.h"
 

@@ -1,9 +1,14 @@
 // Whether cost grows with what there is to do and with nothing else: shorter and longer jobs, and
 // many at once, against one job of --tasks.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "cli/bench/example_functions.h"
 #include "cli/bench/part.h"
 #include "cli/format.h"
 #include "common/check.h"
@@ -17,48 +22,138 @@ using client::Status;
 
 constexpr double kFlat = 0.8;
 
-// Tasks a second of `jobs` jobs that are there at the same time, together of so many tasks.
+// Callers that submit at the same time, and so share commits.
+constexpr int kSubmitters = 64;
+constexpr std::uint64_t kHoldMs = 1;
+
+// Tasks a second of one job, from its submit on.
+Result<double> RunJob(const BenchContext& context, std::uint64_t tasks) {
+  const auto seconds = TimeJob(context.client(), NoopJob(tasks, context.sizes.volatile_jobs));
+  if (!seconds.ok()) return seconds.status();
+  return static_cast<double>(tasks) / *seconds;
+}
+
+// Keeps every slot busy, before all others, until Release.
+class Holder {
+ public:
+  static Result<Holder> Hold(Client& client) {
+    client::JobSpec spec;
+    spec.work =
+        client::FunctionCall{.name = kSleep.name(), .signature = decltype(kSleep)::Signature()};
+    spec.volatile_job = true;
+    spec.priority = 1;
+    MadeSource naps(kNaps,
+                    [](std::uint64_t) { return decltype(kSleep)::EncodeArguments(kHoldMs); });
+    const auto submitted = client.Submit(spec, naps);
+    if (!submitted.ok()) return submitted.status();
+    while (true) {
+      const auto status = client.GetJob(submitted->job);
+      if (!status.ok()) return status.status();
+      if (status->assigned > 0) return Holder(client, submitted->job);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  // The time from which on the slots were free.
+  Result<std::int64_t> Release() {
+    const auto asked = client_.Cancel(job_);
+    if (!asked.ok()) return asked.status();
+    const auto ended = client_.Wait(job_);
+    if (!ended.ok()) return ended.status();
+    return ended->ended_unix_us;
+  }
+
+ private:
+  // A minute of them on 64 slots.
+  static constexpr std::uint64_t kNaps = 4'000'000;
+
+  Holder(Client& client, client::JobId job) : client_(client), job_(job) {}
+
+  Client& client_;
+  const client::JobId job_;
+};
+
+Result<std::vector<client::JobId>> SubmitAtOnce(const BenchContext& context, std::uint64_t jobs,
+                                                std::uint64_t tasks_of_each) {
+  const client::JobSpec spec = NoopJob(tasks_of_each, context.sizes.volatile_jobs);
+  std::vector<client::JobId> ids(jobs);
+  std::atomic<std::uint64_t> next = 0;
+  std::mutex mutex;
+  Status failure;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < kSubmitters; ++i) {
+    callers.emplace_back([&] {
+      for (std::uint64_t job = 0; (job = next.fetch_add(1)) < jobs;) {
+        const auto submitted = context.client().Submit(spec);
+        const std::lock_guard lock(mutex);
+        if (submitted.ok()) {
+          ids[job] = submitted->job;
+        } else {
+          failure = submitted.status();
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  if (!failure.ok()) return failure;
+  return ids;
+}
+
+// Tasks a second of `jobs` jobs, together of so many tasks, from when all of them are there.
 Result<double> RunJobs(const BenchContext& context, std::uint64_t jobs, std::uint64_t tasks) {
   HAUL_CHECK(jobs > 0);
-  std::vector<client::JobId> ids;
-  const Stopwatch stopwatch;
-  for (std::uint64_t i = 0; i < jobs; ++i) {
-    const auto submitted =
-        context.client().Submit(NoopJob(tasks / jobs, context.sizes.volatile_jobs));
-    if (!submitted.ok()) return submitted.status();
-    ids.push_back(submitted->job);
-  }
-  for (const client::JobId id : ids) {
+  Result<Holder> holder = Holder::Hold(context.client());
+  if (!holder.ok()) return holder.status();
+  const auto ids = SubmitAtOnce(context, jobs, tasks / jobs);
+  const Result<std::int64_t> start_us = holder->Release();
+  if (!ids.ok()) return ids.status();
+  if (!start_us.ok()) return start_us.status();
+  std::int64_t end_us = 0;
+  for (const client::JobId id : *ids) {
     const auto ended = context.client().Wait(id);
     if (!ended.ok()) return ended.status();
     if (ended->state != client::JobState::kSucceeded) {
       return Status(ErrorKind::kFailed, DescribeCounts(*ended));
     }
+    end_us = std::max(end_us, ended->ended_unix_us);
   }
-  const std::uint64_t ran = tasks / jobs * jobs;
-  return static_cast<double>(ran) / stopwatch.seconds();
+  if (end_us <= *start_us) return Status(ErrorKind::kFailed, "the jobs ended before they began");
+  return static_cast<double>(tasks / jobs * jobs) * 1e6 / static_cast<double>(end_us - *start_us);
 }
 
-BenchPart Part(const std::string& name, std::uint64_t jobs, double times) {
-  const auto run = [](std::uint64_t at_once, double share) {
-    return [=](const BenchContext& context) {
-      const double tasks = static_cast<double>(context.sizes.tasks) * share;
-      return RunJobs(context, at_once, static_cast<std::uint64_t>(tasks));
-    };
-  };
+BenchPart Part(const std::string& name, const std::string& against, const Measure& measure,
+               const Measure& one_job) {
   return {.name = name,
           .unit = "tasks/s",
           .any_cluster = true,
-          .measure = run(jobs, times),
-          .against = {{"one job of --tasks", run(1, 1), kFlat}}};
+          .measure = measure,
+          .against = {{against, one_job, kFlat}}};
+}
+
+// So many times the tasks.
+BenchPart Longer(const std::string& name, double times) {
+  const auto run = [](double share) {
+    return [share](const BenchContext& context) {
+      const double tasks = static_cast<double>(context.sizes.tasks) * share;
+      return RunJob(context, static_cast<std::uint64_t>(tasks));
+    };
+  };
+  return Part(name, "one job of --tasks", run(times), run(1));
+}
+
+BenchPart AtOnce(const std::string& name, std::uint64_t jobs) {
+  const auto run = [](std::uint64_t at_once) {
+    return [at_once](const BenchContext& context) {
+      return RunJobs(context, at_once, context.sizes.tasks);
+    };
+  };
+  return Part(name, "one job", run(jobs), run(1));
 }
 
 }  // namespace
 
 std::vector<BenchPart> GrowthParts() {
-  return {Part("tasks_hundredth", 1, 0.01), Part("tasks_tenth", 1, 0.1),
-          Part("tasks_tenfold", 1, 10),     Part("jobs_10", 10, 1),
-          Part("jobs_100", 100, 1),         Part("jobs_1000", 1000, 1)};
+  return {Longer("tasks_hundredth", 0.01), Longer("tasks_tenth", 0.1), Longer("tasks_tenfold", 10),
+          AtOnce("jobs_10", 10),           AtOnce("jobs_100", 100),    AtOnce("jobs_1000", 1000)};
 }
 
 }  // namespace haul::cli

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/bench/example_functions.h"
-#include "cli/bench/floors.h"
+#include "cli/bench/floors/floors.h"
 #include "cli/bench/part.h"
 #include "haul/executor.h"
 

@@ -1,9 +1,5 @@
-// The floors of functions: a pool behind a socket pair, and a chain of sockets.
-#include <sys/socket.h>
-#include <unistd.h>
-
+// The floor of functions: a pool behind a socket pair.
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -16,8 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "cli/bench/floor_database.h"
-#include "cli/bench/floors.h"
+#include "cli/bench/floors/floor_database.h"
+#include "cli/bench/floors/floors.h"
+#include "cli/bench/floors/socket_pair.h"
 
 namespace haul::cli {
 namespace {
@@ -29,41 +26,6 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr std::uint64_t kMessageTasks = 1024;
 constexpr std::uint64_t kPieceTasks = 64;
 constexpr std::size_t kMessagesOnTheWay = 32;
-
-class SocketPair {
- public:
-  SocketPair() {
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_.data()) != 0) {
-      throw FloorError("no socket pair");
-    }
-  }
-  ~SocketPair() {
-    for (const int end : ends_) close(end);
-  }
-  SocketPair(const SocketPair&) = delete;
-  SocketPair& operator=(const SocketPair&) = delete;
-  int left() const { return ends_[0]; }
-  int right() const { return ends_[1]; }
-  // Whoever reads or writes at either end fails from now on.
-  void ShutDown() const { shutdown(ends_[0], SHUT_RDWR); }
-
- private:
-  std::array<int, 2> ends_{};
-};
-
-bool WriteAll(int descriptor, const void* data, std::size_t size) {
-  const char* at = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t wrote = send(descriptor, at, size, MSG_NOSIGNAL);
-    if (wrote <= 0) return false;
-    at += wrote;
-    size -= static_cast<std::size_t>(wrote);
-  }
-  return true;
-}
-bool ReadAll(int descriptor, void* data, std::size_t size) {
-  return recv(descriptor, data, size, MSG_WAITALL) == static_cast<ssize_t>(size);
-}
 
 // A queue between two threads; Take waits, and gives nothing once it is closed and empty.
 template <typename T>
@@ -264,69 +226,6 @@ client::Result<double> BarePool(std::uint64_t tasks, std::size_t input_bytes,
   }
   const double seconds = std::chrono::duration<double>(SteadyClock::now() - start).count();
   return static_cast<double>(messages * kMessageTasks) / seconds;
-}
-
-client::Result<std::vector<double>> BareCalls(std::uint64_t calls, bool durable) {
-  std::vector<double> took_us;
-  try {
-    const std::array<SocketPair, 3> hops;
-    const auto hand_on = [&](std::size_t from, const auto& commit) {
-      std::uint64_t id = 0;
-      while (ReadAll(hops[from].right(), &id, sizeof id)) {
-        commit();
-        WriteAll(hops[from + 1].left(), &id, sizeof id);
-        if (!ReadAll(hops[from + 1].left(), &id, sizeof id)) return;
-        commit();
-        WriteAll(hops[from].right(), &id, sizeof id);
-      }
-    };
-    std::unique_ptr<FloorDatabase> database;
-    if (durable) database = std::make_unique<FloorDatabase>();
-    std::thread coordinator([&] {
-      hand_on(0, [&] {
-        if (database == nullptr) return;
-        database->Begin();
-        database->Insert("outcome");
-        database->Commit();
-      });
-    });
-    std::thread worker([&] { hand_on(1, [] {}); });
-    std::thread executor([&] {
-      std::uint64_t id = 0;
-      while (ReadAll(hops[2].right(), &id, sizeof id)) WriteAll(hops[2].right(), &id, sizeof id);
-    });
-    for (std::uint64_t call = 0; call < calls; ++call) {
-      const auto start = SteadyClock::now();
-      std::uint64_t id = call;
-      WriteAll(hops[0].left(), &id, sizeof id);
-      ReadAll(hops[0].left(), &id, sizeof id);
-      took_us.push_back(
-          std::chrono::duration<double, std::micro>(SteadyClock::now() - start).count());
-    }
-    for (const SocketPair& hop : hops) hop.ShutDown();
-    coordinator.join();
-    worker.join();
-    executor.join();
-  } catch (const std::exception& error) {
-    return Status(ErrorKind::kFailed, std::string("the bare calls: ") + error.what());
-  }
-  return took_us;
-}
-
-client::Result<double> BareCommits(std::uint64_t count) {
-  try {
-    FloorDatabase database;
-    const auto start = SteadyClock::now();
-    for (std::uint64_t i = 0; i < count; ++i) {
-      database.Begin();
-      database.Insert("a job");
-      database.Commit();
-    }
-    return static_cast<double>(count) /
-           std::chrono::duration<double>(SteadyClock::now() - start).count();
-  } catch (const std::exception& error) {
-    return Status(ErrorKind::kFailed, std::string("the bare commits: ") + error.what());
-  }
 }
 
 }  // namespace haul::cli

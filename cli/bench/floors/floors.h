@@ -3,6 +3,7 @@
 // floor starts has ended when it returns.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -22,6 +23,9 @@ client::Result<double> BarePool(std::uint64_t tasks, std::size_t input_bytes,
 // Commands a second: `at_once` threads, each with vfork, a pipe for stdout and one for stderr.
 client::Result<double> BareCommands(const std::vector<std::string>& arguments, std::uint64_t count,
                                     int at_once);
+
+// Sleeps a second: `threads` threads that do nothing else, `count` of them.
+client::Result<double> BareSleeps(std::uint64_t count, std::chrono::milliseconds each, int threads);
 
 // The microseconds that each of `calls` takes, one after the other, over three sockets to the
 // thread that answers and back, with every thread asleep while it has nothing. Durable: the first

@@ -1,5 +1,5 @@
 // The floors do their work and end what they started; how long they take is for `haul bench`.
-#include "cli/bench/floors.h"
+#include "cli/bench/floors/floors.h"
 
 #include "gtest/gtest.h"
 
@@ -20,6 +20,13 @@ TEST(FloorsTest, CommandsRunAndTheirFailureIsTold) {
   EXPECT_GT(*rate, 0);
   EXPECT_FALSE(BareCommands({"/bin/false"}, 3, 2).ok());
   EXPECT_FALSE(BareCommands({"/nonexistent"}, 3, 2).ok());
+}
+
+TEST(FloorsTest, SleepersSleepAtTheSameTime) {
+  const auto rate = BareSleeps(8, std::chrono::milliseconds(20), 4);
+  ASSERT_TRUE(rate.ok());
+  EXPECT_GT(*rate, 0);
+  EXPECT_LE(*rate, 4 / 0.020);
 }
 
 TEST(FloorsTest, CallsComeBack) {

@@ -1,4 +1,4 @@
-#include "cli/bench/floor_database.h"
+#include "cli/bench/floors/floor_database.h"
 
 #include "absl/status/statusor.h"
 #include "cli/worker_command.h"

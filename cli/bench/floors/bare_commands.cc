@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "cli/bench/floors.h"
+#include "cli/bench/floors/floors.h"
 
 namespace haul::cli {
 namespace {
