@@ -1,5 +1,6 @@
 #include "worker/exec/command_runner.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -26,6 +27,11 @@ namespace {
 constexpr std::size_t kReadBytes = 64 * 1024;
 // Of one stream in one turn, so that a task that writes much does not keep the others waiting.
 constexpr std::size_t kMostBytesPerTurn = 16 * kReadBytes;
+// What ends sooner is read once, at its end: its pipes need no watching, which would be half of all
+// that is done for it. What writes more than a pipe holds waits as long, once.
+constexpr std::int64_t kUnwatchedUs = 5'000;
+// What does not end sooner is heard of then; its time limit and its being stopped begin then.
+constexpr std::int64_t kStartedUs = 2'000;
 constexpr std::int64_t kScanIntervalUs = 20'000;
 constexpr std::int64_t kHousekeepingIntervalUs = 250'000;
 constexpr std::size_t kMostSamplesPerTurn = 50;
@@ -54,6 +60,13 @@ std::size_t TasksThatFit(rlim_t open_files) {
   const auto limit = static_cast<std::size_t>(std::min<rlim_t>(open_files, 1u << 20));
   const std::size_t reserved = std::min(kReservedDescriptors, limit / 2);
   return std::max<std::size_t>(1, (limit - reserved) / kDescriptorsPerTask);
+}
+
+// Whether this process has a terminal that its tasks could take over, or be stopped for reading.
+bool HasTerminal() {
+  const int fd = ::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+  if (fd >= 0) ::close(fd);
+  return fd >= 0;
 }
 
 bool IsShortage(const SpawnResult& result) {
@@ -108,15 +121,21 @@ CommandRunner::CommandRunner(Reactor& reactor, CommandListener& listener, const 
       read_buffer_(kReadBytes, '\0') {
   BecomeSubreaper();
   const auto [open_files, before] = RaiseOpenFiles();
-  settings_.open_files_soft_limit = before;
+  settings_.signals_to_reset = SignalsToReset();
+  if (before != open_files) settings_.open_files_soft_limit = before;
+  // A session of its own is what costs most of starting a small program, where the kernel groups
+  // what it schedules by sessions.
+  settings_.group = HasTerminal() ? ProcessGroup::kOwnSession : ProcessGroup::kOwnGroup;
   max_running_ = TasksThatFit(open_files);
-  wake_handler_ = reactor_.AddWakeHandler([this] { OnWake(); });
+  wake_handler_ = reactor_.AddWakeHandler([this] { TakeStarted(); });
+  HAUL_CHECK(reactor_.Watch(launcher_.ends_fd(), EPOLLIN, [this](std::uint32_t) { OnEnds(); }));
 }
 
 CommandRunner::~CommandRunner() {
   reactor_.RemoveWakeHandler(wake_handler_);
-  for (const TimerId timer :
-       {rest_timer_, tell_timer_, scan_timer_, housekeeping_timer_, limits_timer_}) {
+  reactor_.Unwatch(launcher_.ends_fd());
+  for (const TimerId timer : {rest_timer_, watch_timer_, started_timer_, tell_timer_, scan_timer_,
+                              housekeeping_timer_, limits_timer_}) {
     reactor_.CancelTimer(timer);
   }
   launcher_.Close();
@@ -130,7 +149,6 @@ CommandRunner::~CommandRunner() {
     ::kill(-command->pid, SIGKILL);
     reactor_.CancelTimer(command->timeout_timer);
     reactor_.CancelTimer(command->kill_timer);
-    reactor_.Unwatch(command->pidfd);
     ::close(command->pidfd);
     CloseStream(command, Stream::kOutput);
     CloseStream(command, Stream::kError);
@@ -172,11 +190,29 @@ void CommandRunner::Pump() {
     command->state = Command::State::kLaunching;
     command->start = next_start_++;
     started_.emplace(command->start, command);
+    ++launching_;
+    LookForStarted();
   }
 }
 
-void CommandRunner::OnWake() {
+void CommandRunner::LookForStarted() {
+  if (started_timer_.number != 0) return;
+  started_timer_ = reactor_.AddTimer(ReadClocks().monotonic_us + kStartedUs, [this] {
+    started_timer_ = {};
+    TakeStarted();
+    if (launching_ > 0) LookForStarted();
+  });
+}
+
+void CommandRunner::OnEnds() {
+  const std::vector<std::uint64_t> ended = launcher_.TakeEnded();
+  TakeStarted();
+  for (const std::uint64_t key : ended) OnExited(commands_.at(key).get());
+}
+
+void CommandRunner::TakeStarted() {
   for (const LaunchResult& result : launcher_.TakeResults()) {
+    --launching_;
     const auto it = commands_.find(result.key);
     HAUL_CHECK(it != commands_.end());
     Command* command = it->second.get();
@@ -198,15 +234,8 @@ void CommandRunner::OnStarted(Command* command, const LaunchResult& result) {
   command->fds = {result.output_fd, result.error_fd};
   command->started = result.started;
   command->own_peak_bytes = result.own_peak_memory_bytes;
-  bool watched = reactor_.Watch(command->pidfd, EPOLLIN,
-                                [this, command](std::uint32_t) { OnExited(command); });
-  for (const Stream stream : {Stream::kOutput, Stream::kError}) {
-    watched = watched &&
-              reactor_.Watch(command->fds[stream], EPOLLIN, [this, command, stream](std::uint32_t) {
-                ReadSome(command, stream, kMostBytesPerTurn);
-              });
-  }
-  HAUL_CHECK(watched);
+  unwatched_.push_back({command->key, result.started.monotonic_us + kUnwatchedUs});
+  ScheduleWatching();
   if (command->stop) return Terminate(command);
   if (command->task.timeout_ms == 0) return;
   // So far away that it never comes, rather than an overflow.
@@ -218,6 +247,31 @@ void CommandRunner::OnStarted(Command* command, const LaunchResult& result) {
         RequestStop(command, Cause::kTimeout, 0,
                     "timed out after " + std::to_string(command->task.timeout_ms) + " ms");
       });
+}
+
+void CommandRunner::ScheduleWatching() {
+  if (watch_timer_.number != 0 || unwatched_.empty()) return;
+  watch_timer_ = reactor_.AddTimer(unwatched_.front().due_us, [this] {
+    watch_timer_ = {};
+    WatchStreams();
+    ScheduleWatching();
+  });
+}
+
+void CommandRunner::WatchStreams() {
+  const std::int64_t now_us = ReadClocks().monotonic_us;
+  for (; !unwatched_.empty() && unwatched_.front().due_us <= now_us; unwatched_.pop_front()) {
+    const auto it = commands_.find(unwatched_.front().key);
+    if (it == commands_.end()) continue;
+    Command* command = it->second.get();
+    command->streams_watched = true;
+    for (const Stream stream : {Stream::kOutput, Stream::kError}) {
+      const bool watched = reactor_.Watch(
+          command->fds[stream], EPOLLIN,
+          [this, command, stream](std::uint32_t) { ReadSome(command, stream, kMostBytesPerTurn); });
+      HAUL_CHECK(watched);
+    }
+  }
 }
 
 void CommandRunner::OnStartFailed(Command* command, const LaunchResult& result) {
@@ -275,7 +329,7 @@ void CommandRunner::ReadSome(Command* command, Stream stream, std::size_t most_b
 void CommandRunner::CloseStream(Command* command, Stream stream) {
   const int fd = std::exchange(command->fds[stream], -1);
   if (fd < 0) return;
-  reactor_.Unwatch(fd);
+  if (command->streams_watched) reactor_.Unwatch(fd);
   ::close(fd);
 }
 
@@ -336,7 +390,6 @@ void CommandRunner::OnExited(Command* command) {
   rusage usage{};
   int wait_status = 0;
   HAUL_CHECK(::wait4(command->pid, &wait_status, WNOHANG, &usage) == command->pid);
-  reactor_.Unwatch(command->pidfd);
   ::close(command->pidfd);
   reactor_.CancelTimer(command->timeout_timer);
   reactor_.CancelTimer(command->kill_timer);

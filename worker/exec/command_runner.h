@@ -94,10 +94,15 @@ class CommandRunner {
   CommandRunner(Reactor& reactor, CommandListener& listener, const Options& options);
 
   void Pump();
-  void OnWake();
+  // Hears of what was launched, and goes on launching.
+  void TakeStarted();
+  void LookForStarted();
+  void OnEnds();
   void OnStarted(Command* command, const LaunchResult& result);
   void OnStartFailed(Command* command, const LaunchResult& result);
   void OnExited(Command* command);
+  void ScheduleWatching();
+  void WatchStreams();
   void ReadSome(Command* command, Stream stream, std::size_t most_bytes);
   void CloseStream(Command* command, Stream stream);
   void FinishStreams(Command* command);
@@ -139,6 +144,15 @@ class CommandRunner {
   std::uint64_t next_start_ = 1;
   absl::btree_map<std::uint64_t, Command*> started_;
   TimerId rest_timer_;  // set: no process could be made, and none is tried until then
+  // Keys of what was launched a moment ago, oldest first; some may have ended meanwhile.
+  struct Unwatched {
+    std::uint64_t key = 0;
+    std::int64_t due_us = 0;
+  };
+  std::deque<Unwatched> unwatched_;
+  TimerId watch_timer_;
+  std::size_t launching_ = 0;  // not heard of since
+  TimerId started_timer_;
   std::vector<CommandEnd> untold_;
   TimerId tell_timer_;
 

@@ -63,7 +63,9 @@ absl::StatusOr<SpawnRequest> PrepareSpawn(const CommandTask& task, const TaskSet
   if (!request.directory.empty() && request.directory.front() != '/') {
     return absl::InvalidArgumentError("directory '" + request.directory + "' is not absolute");
   }
+  request.group = settings.group;
   request.open_files_soft_limit = settings.open_files_soft_limit;
+  request.signals_to_reset = settings.signals_to_reset;
 
   std::vector<std::pair<std::string, std::string>>& own = command->environment;
   own.emplace_back("HAUL_JOB_ID", std::to_string(task.job.value()));

@@ -52,7 +52,10 @@ struct TaskSettings {
   std::vector<std::string> environment;  // as InheritedEnvironment() gives it
   std::string worker;                    // its name
   std::string coordinator;               // its address
+  // As in SpawnRequest.
+  ProcessGroup group = ProcessGroup::kOwnSession;
   std::optional<rlim_t> open_files_soft_limit;
+  std::optional<SignalSet> signals_to_reset;
 };
 
 // `environment` (as in environ) without what would let a task act as the worker: its token, where

@@ -161,9 +161,9 @@ int Guard(const CommandLine& line) {
   request.environment.push_back("HAUL_INCARNATION=" + incarnation);
   request.environment.push_back("HAUL_GUARDIAN_PID=" + std::to_string(::getpid()));
   request.descriptors = {0, 1, 2};
-  // In a group of its own, Ctrl-C reaches the worker once: from here, and not from the terminal as
-  // well.
-  request.group = ProcessGroup::kOwnGroup;
+  // In a session of its own, Ctrl-C reaches the worker once: from here, and not from the terminal
+  // as well. And its tasks have no terminal either, without a session for each.
+  request.group = ProcessGroup::kOwnSession;
   // The worker learns of our death by itself, and then has its tasks to end.
   request.death_signal = 0;
   const SpawnResult worker = Spawn(request);

@@ -1,14 +1,17 @@
 #include "worker/exec/launcher.h"
 
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "common/check.h"
 #include "worker/exec/remove_tree.h"
 
 namespace haul::exec {
@@ -54,24 +57,32 @@ std::uint64_t OwnPeakMemoryBytes() {
 }  // namespace
 
 Launcher::Launcher(const TaskSettings& settings, std::function<void()> wake)
-    : settings_(settings), wake_(std::move(wake)) {
+    : settings_(settings), wake_(std::move(wake)), ends_fd_(::epoll_create1(EPOLL_CLOEXEC)) {
+  HAUL_CHECK(ends_fd_ >= 0);
   for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
-Launcher::~Launcher() { Close(); }
+Launcher::~Launcher() {
+  Close();
+  ::close(ends_fd_);
+}
 
 bool Launcher::TryLaunch(LaunchRequest&& request) {
-  MutexLock lock(&mutex_);
-  if (closed_ || requests_.size() + results_.size() >= kCapacity) return false;
-  requests_.emplace_back(std::move(request));
-  changed_.Signal();
+  {
+    MutexLock lock(&mutex_);
+    if (closed_ || requests_.size() + results_.size() >= kCapacity) return false;
+    requests_.emplace_back(std::move(request));
+  }
+  changed_.Signal();  // unlocked, or a thread would wake to wait for the lock
   return true;
 }
 
 void Launcher::Remove(RemoveRequest request) {
-  MutexLock lock(&mutex_);
-  if (closed_) return;
-  requests_.emplace_back(std::move(request));
+  {
+    MutexLock lock(&mutex_);
+    if (closed_) return;
+    requests_.emplace_back(std::move(request));
+  }
   changed_.Signal();
 }
 
@@ -110,13 +121,31 @@ void Launcher::Run() {
 }
 
 void Launcher::Deliver(LaunchResult result) {
-  bool first = false;
+  const std::uint64_t key = result.key;
+  const int pidfd = result.spawned.pidfd;
+  const bool runs = result.spawned.ok();
   {
     MutexLock lock(&mutex_);
-    first = results_.empty();
     results_.push_back(std::move(result));
   }
-  if (first) wake_();
+  runs ? WatchEnd(key, pidfd) : wake_();
+}
+
+// Once: the event stays until the process is waited for, and it is told of just once.
+void Launcher::WatchEnd(std::uint64_t key, int pidfd) const {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLONESHOT;
+  event.data.u64 = key;
+  HAUL_CHECK(::epoll_ctl(ends_fd_, EPOLL_CTL_ADD, pidfd, &event) == 0);
+}
+
+std::vector<std::uint64_t> Launcher::TakeEnded() {
+  std::array<epoll_event, kCapacity> events{};
+  const int count = ::epoll_wait(ends_fd_, events.data(), static_cast<int>(events.size()), 0);
+  HAUL_CHECK(count >= 0 || errno == EINTR);
+  std::vector<std::uint64_t> keys;
+  for (int i = 0; i < count; ++i) keys.push_back(events[static_cast<std::size_t>(i)].data.u64);
+  return keys;
 }
 
 LaunchResult Launcher::Launch(const LaunchRequest& request) const {

@@ -51,8 +51,9 @@ class Launcher {
   // Requests that wait for a thread, and results that wait for the loop.
   static constexpr std::size_t kCapacity = 64;
 
-  // `settings` must outlive the launcher. `wake` is called on a launcher's thread when results are
-  // there after none were: one wake for many.
+  // `settings` must outlive the launcher. `wake` is called on a launcher's thread when something
+  // did not start. Of what did, the loop hears with its end, or when it looks: most commands end
+  // soon, and are worth one wake.
   Launcher(const TaskSettings& settings, std::function<void()> wake);
   // Drops what waits and joins. What was launched in the meantime is in TakeResults() after
   // Close().
@@ -66,6 +67,11 @@ class Launcher {
   void Remove(RemoveRequest request);
   // The results so far, oldest first.
   std::vector<LaunchResult> TakeResults();
+  // Readable when a process that was launched has ended.
+  int ends_fd() const { return ends_fd_; }
+  // The keys of those that have ended, each once; their results were there before. They are to be
+  // waited for.
+  std::vector<std::uint64_t> TakeEnded();
   // Drops what waits, and joins the threads: what they started ends with them.
   void Close();
 
@@ -75,9 +81,11 @@ class Launcher {
   void Run();
   LaunchResult Launch(const LaunchRequest& request) const;
   void Deliver(LaunchResult result);
+  void WatchEnd(std::uint64_t key, int pidfd) const;
 
   const TaskSettings& settings_;
   const std::function<void()> wake_;
+  const int ends_fd_;  // an epoll instance that watches pidfds until they are closed
   Mutex mutex_;
   CondVar changed_;
   std::deque<Request> requests_ ABSL_GUARDED_BY(mutex_);

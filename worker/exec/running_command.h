@@ -61,6 +61,7 @@ struct RunningCommand {
   pid_t pid = -1;
   int pidfd = -1;
   std::array<int, 2> fds{-1, -1};
+  bool streams_watched = false;
   std::array<executor::OutputCapture, 2> captures;
   bool discards_output = false;
   Now started;

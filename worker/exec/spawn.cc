@@ -50,6 +50,7 @@ struct ChildPlan {
   pid_t parent = 0;
   bool has_open_files_limit = false;
   rlimit open_files{};
+  SignalSet signals_to_reset = ~SignalSet{0};
   // Written by the child.
   SpawnStep failed_step = SpawnStep::kNone;
   int error = 0;
@@ -62,9 +63,10 @@ struct ChildPlan {
 }
 
 // A handler of the caller's must never run in the child: default all before the mask opens.
-HAUL_IN_CHILD void ResetSignals() {
+HAUL_IN_CHILD void ResetSignals(const ChildPlan* plan) {
   KernelSigaction action{};  // SIG_DFL
   for (int signal = 1; signal <= kLastSignal; ++signal) {
+    if ((plan->signals_to_reset >> (signal - 1) & 1) == 0) continue;
     ::syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof action.mask);
   }
   const std::uint64_t none = 0;
@@ -138,7 +140,7 @@ HAUL_IN_CHILD int RunChild(void* argument) {
   if (plan->has_open_files_limit) {
     ::syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &plan->open_files, nullptr);
   }
-  ResetSignals();
+  ResetSignals(plan);
   Execute(plan);
 }
 
@@ -206,6 +208,18 @@ std::vector<std::string> ProgramCandidates(std::string_view program, std::string
   return candidates;
 }
 
+SignalSet SignalsToReset() {
+  SignalSet set = 0;
+  for (int signal = 1; signal <= kLastSignal; ++signal) {
+    KernelSigaction action{};
+    if (::syscall(SYS_rt_sigaction, signal, nullptr, &action, sizeof action.mask) != 0 ||
+        action.handler != nullptr) {
+      set |= SignalSet{1} << (signal - 1);
+    }
+  }
+  return set;
+}
+
 SpawnResult Spawn(const SpawnRequest& request) {
   if (request.arguments.empty() || request.descriptors.size() > SpawnRequest::kMostDescriptors ||
       (!request.stdin_file.empty() && request.descriptors.empty())) {
@@ -229,6 +243,7 @@ SpawnResult Spawn(const SpawnRequest& request) {
   plan.group = request.group;
   plan.death_signal = request.death_signal;
   plan.parent = ::getpid();
+  plan.signals_to_reset = request.signals_to_reset.value_or(plan.signals_to_reset);
   if (request.open_files_soft_limit && ::getrlimit(RLIMIT_NOFILE, &plan.open_files) == 0) {
     plan.has_open_files_limit = true;
     plan.open_files.rlim_cur = std::min(*request.open_files_soft_limit, plan.open_files.rlim_max);

@@ -9,12 +9,16 @@
 #include <sys/types.h>
 
 #include <csignal>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace haul::exec {
+
+// Signal n is bit n - 1.
+using SignalSet = std::uint64_t;
 
 enum class ProcessGroup {
   // What the caller is in.
@@ -41,9 +45,15 @@ struct SpawnRequest {
   int death_signal = SIGKILL;
   // The soft limit of open files that the program starts with; absent: the caller's.
   std::optional<rlim_t> open_files_soft_limit;
+  // What gets its default action in the program, of what SignalsToReset() told this process: a
+  // system call each. Absent: every signal.
+  std::optional<SignalSet> signals_to_reset;
 
   static constexpr std::size_t kMostDescriptors = 8;
 };
+
+// The signals that this process ignores or handles. Good as long as it changes none of its actions.
+SignalSet SignalsToReset();
 
 enum class SpawnStep { kNone, kProcess, kSetup, kDirectory, kStdin, kExec };
 

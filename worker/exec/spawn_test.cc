@@ -68,6 +68,22 @@ TEST(SpawnTest, SignalsAreAsInAFreshProcess) {
   ASSERT_EQ(::pthread_sigmask(SIG_UNBLOCK, &mask, nullptr), 0);
 }
 
+TEST(SpawnTest, OnlyWhatIsNotDefaultNeedsToBeReset) {
+  const auto pipe_before = std::signal(SIGPIPE, SIG_IGN);
+  const auto user_before = std::signal(SIGUSR1, [](int) {});
+  const SignalSet set = SignalsToReset();
+  EXPECT_TRUE(set >> (SIGPIPE - 1) & 1);
+  EXPECT_TRUE(set >> (SIGUSR1 - 1) & 1);
+  EXPECT_FALSE(set >> (SIGUSR2 - 1) & 1);
+  SpawnRequest request{.arguments = {"grep", "SigIgn", "/proc/self/status"}};
+  request.signals_to_reset = set;
+  EXPECT_EQ(RunToEnd(request).output, "SigIgn:\t0000000000000000\n");
+  request.signals_to_reset = set & ~(SignalSet{1} << (SIGPIPE - 1));
+  EXPECT_EQ(RunToEnd(request).output, "SigIgn:\t0000000000001000\n");
+  std::signal(SIGPIPE, pipe_before);
+  std::signal(SIGUSR1, user_before);
+}
+
 TEST(SpawnTest, DirectoryEnvironmentAndStdin) {
   const TestDirectory directory;
   std::ofstream(directory.path("in")) << "from the file";
