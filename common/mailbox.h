@@ -19,10 +19,12 @@ class Mailbox {
 
   // Any thread. False when full or closed; then `message` is untouched.
   bool TrySend(Message&& message) {
-    MutexLock lock(&mutex_);
-    if (closed_ || messages_.size() >= capacity_) return false;
-    messages_.push_back(std::move(message));
-    changed_.Signal();
+    {
+      MutexLock lock(&mutex_);
+      if (closed_ || messages_.size() >= capacity_) return false;
+      messages_.push_back(std::move(message));
+    }
+    changed_.Signal();  // unlocked, or whoever wakes would wait for the lock first
     return true;
   }
 

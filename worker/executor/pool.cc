@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/wire/convert.h"
 
@@ -64,6 +65,8 @@ absl::Status Pool::AddTasks(v1::Run run) {
   if (!inputs.ok()) return inputs.status();
   const TaskRange tasks{run.first(), run.count()};
 
+  std::uint64_t to_wake = 0;
+  const absl::Cleanup wake = [&] { Wake(to_wake); };
   MutexLock lock(&mutex_);
   if (tasks.count > kPendingLimit || live_ > kPendingLimit - tasks.count) {
     return absl::InvalidArgumentError(absl::StrCat("run.count: ", tasks.count, ", and ", live_,
@@ -93,7 +96,7 @@ absl::Status Pool::AddTasks(v1::Run run) {
   }
   List(assignment);
   NoteIfDrained(assignment);
-  WakeOrStartThreads();
+  to_wake = StartThreads();
   return absl::OkStatus();
 }
 
@@ -242,6 +245,7 @@ void Pool::StopTasks(AssignmentId id) {
 void Pool::StopSome(AssignmentId id, TaskRange tasks, StopReason why) {
   std::vector<TaskRange> taken;
   std::vector<TaskRunner*> stopping;
+  std::uint64_t to_wake = 0;
   {
     MutexLock lock(&mutex_);
     const std::shared_ptr<Assignment> assignment = Find(id);
@@ -256,8 +260,9 @@ void Pool::StopSome(AssignmentId id, TaskRange tasks, StopReason why) {
     taken = TakePendingAmong(*assignment, tasks);
     List(*assignment);
     if (was_live) NoteIfDrained(*assignment);
-    WakeOrStartThreads();
+    to_wake = StartThreads();
   }
+  Wake(to_wake);
   for (const TaskRange& range : taken) outbox_.AddReclaimed(id, range);
   for (TaskRunner* runner : stopping) runner->NotifyStop();
   calls_.Wake();

@@ -101,7 +101,10 @@ class Pool {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Threads.
-  void WakeOrStartThreads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Starts those that are missing, and says how many of the waiting ones Wake shall wake: unlocked,
+  // or they would wake to wait for the lock.
+  std::uint64_t StartThreads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Wake(std::uint64_t threads) ABSL_LOCKS_EXCLUDED(mutex_);
   bool StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ThreadMain(std::uint32_t index);
   std::optional<Chunk> NextChunk(std::uint32_t index, TaskRunner::Ran ran, TaskRunner** runner)

@@ -17,6 +17,8 @@ constexpr std::uint64_t kShortChunkNs = 100'000;
 constexpr std::uint64_t kLongChunkNs = 200'000;
 constexpr std::uint64_t kChunkLimit = 1u << 16;
 
+constexpr std::uint64_t kAllThreads = ~std::uint64_t{0};
+
 std::uint64_t NextChunkTasks(std::uint64_t chunk_tasks, TaskRunner::Ran ran) {
   if (ran.elapsed_ns > kLongChunkNs) {
     return std::max<std::uint64_t>(1, kLongChunkNs * ran.tasks / ran.elapsed_ns);
@@ -44,7 +46,7 @@ Pool::~Pool() {
 }
 
 // As many threads as there are free seats with work, or as many as may be.
-void Pool::WakeOrStartThreads() {
+std::uint64_t Pool::StartThreads() {
   std::uint64_t wanted = 0;
   for (const ClaimKey& key : claimable_) {
     const Assignment& assignment = *key.assignment;
@@ -52,14 +54,16 @@ void Pool::WakeOrStartThreads() {
         std::min<std::uint64_t>(assignment.width - assignment.seats, assignment.pending_count);
     if (wanted >= options_.thread_limit) break;
   }
-  if (wanted >= idle_threads_) {
-    work_.SignalAll();
-  } else {
-    for (std::uint64_t i = 0; i < wanted; ++i) work_.Signal();
-  }
+  const std::uint64_t waiting = idle_threads_;
   while (wanted > idle_threads_ && running_threads_ < options_.thread_limit) {
     if (!StartThread()) break;
   }
+  return wanted >= waiting ? kAllThreads : wanted;
+}
+
+void Pool::Wake(std::uint64_t threads) {
+  if (threads == kAllThreads) return work_.SignalAll();
+  for (std::uint64_t i = 0; i < threads; ++i) work_.Signal();
 }
 
 bool Pool::StartThread() {
