@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/log.h"
 #include "cli/status.h"
+#include "common/memory.h"
 #include "common/version.h"
 
 namespace haul::cli {
@@ -109,5 +110,6 @@ int Main(int argc, char** argv) {
 int main(int argc, char** argv) {
   // Debian's Abseil is built with it: every lock would be checked against all others.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  haul::KeepFreedMemory();
   return haul::cli::Main(argc, argv);
 }
