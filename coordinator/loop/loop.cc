@@ -8,13 +8,20 @@
 #include "common/time.h"
 
 namespace haul::coordinator {
+namespace {
+
+// How long an acknowledgement waits for something else to leave with.
+constexpr std::int64_t kAcknowledgeUs = 5'000;
+
+}  // namespace
 
 Loop::Loop(LoopOptions options, Store& store, Store& memory, Poller& poller)
     : options_(std::move(options)),
       store_(store),
       memory_(memory),
       poller_(poller),
-      input_cache_(options_.input_cache_bytes) {}
+      input_cache_(options_.input_cache_bytes),
+      recent_(options_.recent_outcomes_bytes) {}
 
 Loop::~Loop() {
   // The threads end before what they read from.
@@ -196,7 +203,7 @@ Write Loop::ToWrite(const DurableRecord& record, Payload* payload) const {
     outcome.cause = recorded->cause;
     if (!recorded->message.empty()) outcome.message = recorded->message;
     outcome.worker = recorded->worker;
-    return AddOutcome{recorded->job, std::move(outcome)};
+    return AddOutcome{recorded->job, std::move(outcome), recent_.Keeps(recorded->job)};
   }
   return std::visit(
       [](const auto& other) -> Write {
@@ -229,7 +236,12 @@ void Loop::CommitTurn() {
 }
 
 void Loop::Release() {
+  // Before the rest is looked at, since it may rest on what these are in.
   const RecordSequence committed = store_thread_->committed();
+  for (StoreThread::StoredOutcome& stored : store_thread_->TakeFollowed()) {
+    recent_.Add(stored.job, std::move(stored.entry));
+  }
+  FlushSessions();  // first, since what starts work takes longest to come back
   // What runs may queue more.
   while (!due_.empty() || (!waiting_.empty() && waiting_.begin()->first <= committed)) {
     for (const std::function<void()>& fn : std::exchange(due_, {})) fn();
@@ -238,13 +250,7 @@ void Loop::Release() {
       node.mapped()();
     }
   }
-  for (auto it = busy_sessions_.begin(); it != busy_sessions_.end();) {
-    const SessionId id = *it++;
-    if (const auto queue = sessions_.find(id); queue != sessions_.end()) Flush(queue->second);
-    // A port that closes takes its queue away.
-    const auto left = sessions_.find(id);
-    if (left == sessions_.end() || left->second.items.empty()) busy_sessions_.erase(id);
-  }
+  FlushSessions();
   if (!when_relieved_.empty() && !Congested()) {
     for (const std::function<void()>& fn : std::exchange(when_relieved_, {})) fn();
   }
@@ -290,16 +296,31 @@ void Loop::AddToSession(SessionId session, Effect effect) {
   }
   // What still waits is for a worker that is one no longer, or that will tell anew what it has.
   if (std::holds_alternative<CloseSession>(effect.what)) queue.items.clear();
+  if (std::holds_alternative<SendDurable>(effect.what)) AcknowledgeSoon(queue);
   queue.items.push_back({.number = ++queue.last_number, .effect = std::move(effect)});
   FetchInputs(queue, queue.items.back());
   busy_sessions_.insert(session);
 }
 
+void Loop::FlushSessions() {
+  for (auto it = busy_sessions_.begin(); it != busy_sessions_.end();) {
+    const SessionId id = *it++;
+    if (const auto queue = sessions_.find(id); queue != sessions_.end()) Flush(queue->second);
+    // A port that closes takes its queue away.
+    const auto left = sessions_.find(id);
+    if (left == sessions_.end() || left->second.items.empty() || left->second.may_wait()) {
+      busy_sessions_.erase(id);
+    }
+  }
+}
+
 void Loop::Flush(SessionQueue& queue) {
   const RecordSequence committed = store_thread_->committed();
   SessionPort* const port = queue.port;
-  while (!queue.items.empty() && queue.items.front().inputs_ready &&
+  bool has_news = false;
+  while (!queue.items.empty() && !queue.may_wait() && queue.items.front().inputs_ready &&
          queue.items.front().effect.rests_on <= committed) {
+    has_news = true;
     const SessionQueue::Item item = std::move(queue.items.front());
     queue.items.pop_front();
     const auto& what = item.effect.what;
@@ -307,6 +328,7 @@ void Loop::Flush(SessionQueue& queue) {
       port->Assign(*assignment, item.job_template.get(), item.inputs);
     } else if (const auto* durable = std::get_if<SendDurable>(&what)) {
       port->Durable(durable->through);
+      queue.acknowledges_now = false;
     } else if (const auto* welcome = std::get_if<SendWelcome>(&what)) {
       port->Welcome(*welcome);
     } else if (const auto* revoke = std::get_if<SendRevoke>(&what)) {
@@ -325,6 +347,19 @@ void Loop::Flush(SessionQueue& queue) {
       return port->Close(status);
     }
   }
+  if (has_news) port->Send();
+}
+
+// It is a message less where it leaves with another, and nobody waits for it.
+void Loop::AcknowledgeSoon(SessionQueue& queue) {
+  if (std::exchange(queue.acknowledges_soon, true)) return;
+  RunAt(ReadClocks().monotonic_us + kAcknowledgeUs, [this, id = queue.id] {
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end()) return;
+    it->second.acknowledges_soon = false;
+    it->second.acknowledges_now = !it->second.items.empty();
+    if (it->second.acknowledges_now) busy_sessions_.insert(id);
+  });
 }
 
 void Loop::Answered(RequestId request, const Answer& answer) {
@@ -435,9 +470,6 @@ const WorkerJoined* Loop::WorkerOnceKnown(WorkerId id) const {
   return it == workers_once_known_.end() ? nullptr : &it->second;
 }
 
-void Loop::WhenRelieved(std::function<void()> fn) {
-  if (!Congested()) return fn();
-  when_relieved_.push_back(std::move(fn));
-}
+void Loop::WhenRelieved(std::function<void()> fn) { when_relieved_.push_back(std::move(fn)); }
 
 }  // namespace haul::coordinator

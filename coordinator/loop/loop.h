@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <variant>
@@ -24,6 +25,7 @@
 #include "coordinator/core/core.h"
 #include "coordinator/loop/input_cache.h"
 #include "coordinator/loop/ports.h"
+#include "coordinator/loop/recent_outcomes.h"
 #include "coordinator/loop/session_queue.h"
 #include "coordinator/loop/side_thread.h"
 #include "coordinator/loop/store_thread.h"
@@ -33,7 +35,9 @@ namespace haul::coordinator {
 
 struct LoopOptions {
   CoreOptions core;
-  std::size_t input_cache_bytes = 32 << 20;
+  std::size_t input_cache_bytes = 24 << 20;
+  // Of outcomes that were just committed, for those who follow their jobs.
+  std::size_t recent_outcomes_bytes = 16 << 20;
   // Above this nothing more is read from workers and submitters until the store has caught up.
   std::size_t store_backlog_bytes = 64 << 20;
   std::int64_t tick_ms = 100;  // how long a turn waits when nothing happens
@@ -88,6 +92,18 @@ class Loop {
   // Outcomes of a job, read beside the loop; `done` runs later on the loop thread.
   using PageCallback = std::function<void(absl::StatusOr<OutcomePage>)>;
   void ReadOutcomes(const OutcomeQuery& query, PageCallback done);
+  // For one who reads all outcomes of a job in order of completion as they come: they need not be
+  // read from the store once it has what came before.
+  void KeepRecent(JobId job) { recent_.Keep(job, core_->last_sequence()); }
+  void ReleaseRecent(JobId job) { recent_.Release(job); }
+  // Whether a complete page that is asked for now holds all that came before what is kept.
+  bool RecentFollowsStore(JobId job) const {
+    return recent_.BeginsWithin(job, store_thread_->committed());
+  }
+  // What is committed beyond the query's cursor; nothing where the store is to be read.
+  std::optional<OutcomePage> ReadRecent(const OutcomeQuery& query) {
+    return recent_.Read(query.job, query.cursor, query.byte_limit);
+  }
   // The serialized template of a job, likewise.
   void ReadTemplate(JobId job, std::function<void(absl::StatusOr<std::string>)> done);
 
@@ -102,8 +118,9 @@ class Loop {
   WatchId Watch(JobId job, std::function<void()> fn);
   void Unwatch(JobId job, WatchId watch);
 
-  // While congested, do not read from outside; `fn` runs once when that is over (at once if it is
-  // not).
+  // `fn` goes on reading from outside: at the end of a turn, when what was read has left for
+  // others, or, while congested, of the turn when that is over. For gRPC tells the sender of each
+  // message at once, when the next may come, that there is room again.
   bool Congested() const { return store_thread_->waiting_bytes() > options_.store_backlog_bytes; }
   void WhenRelieved(std::function<void()> fn);
 
@@ -130,7 +147,9 @@ class Loop {
   void AddInputs(const JobExtended& extended, PackedBytes values);
   void FetchInputs(SessionQueue& queue, SessionQueue::Item& item);
   void ReadInputs(SessionId session, std::uint64_t item, InputSetId set, TaskRange tasks);
+  void FlushSessions();
   void Flush(SessionQueue& queue);
+  void AcknowledgeSoon(SessionQueue& queue);
   void Answered(RequestId request, const Answer& answer);
   void Notify(const NotifyJob& notify);
 
@@ -155,13 +174,14 @@ class Loop {
   std::multimap<std::int64_t, std::function<void()>> timers_;  // by the monotonic time
   absl::flat_hash_map<RequestId, AnswerCallback> requests_;
   std::map<SessionId, SessionQueue> sessions_;
-  std::set<SessionId> busy_sessions_;  // whose queues have something
+  std::set<SessionId> busy_sessions_;  // whose queues have more than an acknowledgement to come
   absl::flat_hash_map<JobId, std::shared_ptr<const std::string>> templates_;  // of unfinished jobs
   std::map<JobId, std::map<WatchId, std::function<void()>>> watches_;
   std::vector<std::function<void()>> when_relieved_;
   std::function<void(JobId)> on_forgotten_;
   absl::flat_hash_map<WorkerId, WorkerJoined> workers_once_known_;
   InputCache input_cache_;
+  RecentOutcomes recent_;
   absl::Status failure_;  // of what must not fail; ends the loop
 
   std::uint64_t last_request_ = 0;

@@ -80,6 +80,9 @@ class GatedStore final : public Store {
     if (!failure_.ok()) return failure_;
     return store_.Commit(writes);
   }
+  const std::vector<std::uint64_t>& outcome_sequences() const override {
+    return store_.outcome_sequences();
+  }
   absl::StatusOr<std::unique_ptr<StoreReader>> NewReader() override {
     auto reader = store_.NewReader();
     if (!reader.ok()) return reader;
@@ -114,6 +117,7 @@ struct RecordingPort final : public SessionPort {
   }
   void Revoke(const SendRevoke&) override { said.push_back("revoke"); }
   void Cancel(const SendCancel&) override { said.push_back("cancel"); }
+  void Send() override { ++sends; }
   void Durable(std::uint64_t through) override {
     said.push_back("durable");
     durable_through = through;
@@ -128,6 +132,7 @@ struct RecordingPort final : public SessionPort {
   std::vector<std::string> templates;
   std::vector<PackedBytes> inputs;
   std::uint64_t durable_through = 0;
+  int sends = 0;
 };
 
 class LoopTest : public testing::Test {
@@ -288,6 +293,34 @@ TEST_F(LoopTest, OutcomesAreAcknowledgedAndReadableWhenTheyAreCommitted) {
   ASSERT_EQ(page->entries.size(), 1u);
   EXPECT_EQ(page->entries[0].outcome.results[1], "bb");
   EXPECT_TRUE(OnLoop([&] { return loop_->core().state().FindJob(job)->is_ended(); }));
+}
+
+TEST_F(LoopTest, AnAcknowledgementLeavesWithWhatElseThereIs) {
+  RecordingPort port;
+  const SessionId session = Connect(port);
+  const JobId job = AcceptedJob(Submit(Commands(2, true)));
+  Await([&] { return port.assignments.size() == 1; });
+  const int sends = OnLoop([&] { return port.sends; });
+  const std::size_t said = OnLoop([&] { return port.said.size(); });
+  OnLoop([&] {
+    Outcome outcome;
+    outcome.tasks = {0, 2};
+    TasksFinished event{.session = session,
+                        .batch_sequence = 1,
+                        .assignment = port.assignments[0].id,
+                        .job = job,
+                        .outcomes = {{.tasks = {0, 2}, .busy_ns = 1000}}};
+    loop_->Handle(event, {.outcomes = {std::move(outcome)}});
+    const RequestId request = loop_->NewRequest([](const Answer&) {});
+    loop_->Handle(JobSubmitted{.request = request, .spec = Commands(1, true)},
+                  {.job_template = "spec"});
+    return true;
+  });
+  Await([&] { return port.durable_through == 1 && port.assignments.size() == 2; });
+  EXPECT_EQ(OnLoop([&] { return port.sends; }), sends + 1);
+  EXPECT_EQ(std::vector<std::string>(port.said.begin() + static_cast<std::ptrdiff_t>(said),
+                                     port.said.end()),
+            (std::vector<std::string>{"durable", "assign"}));
 }
 
 TEST_F(LoopTest, AResultThatDoesNotFitInMemoryFailsItsTaskAndSaysSo) {

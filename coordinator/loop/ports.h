@@ -22,8 +22,8 @@ class Poller {
   virtual void Wake() = 0;  // any thread
 };
 
-// A worker's stream, as the loop sees it. Messages are taken at once and merged behind a write in
-// flight.
+// A worker's stream, as the loop sees it. What it is told gathers until Send, and further behind a
+// write in flight.
 class SessionPort {
  public:
   virtual ~SessionPort() = default;
@@ -37,6 +37,7 @@ class SessionPort {
   virtual void Drain(std::uint64_t deadline_ms) = 0;  // 0: none
   virtual void Stop() = 0;
   virtual void Depart() = 0;
+  virtual void Send() = 0;
   // The last call; the port may be gone when it returns.
   virtual void Close(const absl::Status& status) = 0;
 };

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <variant>
 
 #include "common/packed_bytes.h"
 #include "coordinator/core/effects.h"
@@ -22,10 +23,18 @@ struct SessionQueue {
     std::shared_ptr<const std::string> job_template;
   };
 
+  // Whether there is but an acknowledgement, to leave with what comes next.
+  bool may_wait() const {
+    return items.size() == 1 && !acknowledges_now &&
+           std::holds_alternative<SendDurable>(items.front().effect.what);
+  }
+
   SessionId id;
   SessionPort* port = nullptr;
   std::deque<Item> items;
   std::uint64_t last_number = 0;
+  bool acknowledges_soon = false;  // a timer is set
+  bool acknowledges_now = false;   // an acknowledgement has waited long enough for company
 };
 
 }  // namespace haul::coordinator

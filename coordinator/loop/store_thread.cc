@@ -28,15 +28,37 @@ StoreThread::~StoreThread() {
 
 void StoreThread::Commit(std::vector<Write> writes, RecordSequence through) {
   waiting_bytes_.fetch_add(TotalBytes(writes), std::memory_order_relaxed);
-  MutexLock lock(&mutex_);
-  if (writes_.empty()) {
-    writes_ = std::move(writes);
-  } else {
-    writes_.insert(writes_.end(), std::make_move_iterator(writes.begin()),
-                   std::make_move_iterator(writes.end()));
+  {
+    MutexLock lock(&mutex_);
+    if (writes_.empty()) {
+      writes_ = std::move(writes);
+    } else {
+      writes_.insert(writes_.end(), std::make_move_iterator(writes.begin()),
+                     std::make_move_iterator(writes.end()));
+    }
+    through_ = through;
   }
-  through_ = through;
-  changed_.Signal();
+  changed_.Signal();  // unlocked, or the thread would wake to wait for the lock
+}
+
+std::vector<StoreThread::StoredOutcome> StoreThread::TakeFollowed() {
+  MutexLock lock(&mutex_);
+  return std::exchange(followed_, {});
+}
+
+void StoreThread::KeepFollowed(std::vector<Write>& writes) {
+  std::size_t position = 0;
+  std::vector<StoredOutcome> followed;
+  for (Write& write : writes) {
+    auto* added = std::get_if<AddOutcome>(&write);
+    if (added == nullptr) continue;
+    const std::uint64_t sequence = store_.outcome_sequences()[position++];
+    if (added->is_followed) followed.push_back({added->job, {sequence, std::move(added->outcome)}});
+  }
+  if (followed.empty()) return;
+  MutexLock lock(&mutex_);
+  followed_.insert(followed_.end(), std::make_move_iterator(followed.begin()),
+                   std::make_move_iterator(followed.end()));
 }
 
 absl::Status StoreThread::failure() const {
@@ -58,6 +80,7 @@ void StoreThread::Main() {
     const absl::Status status = store_.Commit(writes);
     waiting_bytes_.fetch_sub(TotalBytes(writes), std::memory_order_relaxed);
     if (status.ok()) {
+      KeepFollowed(writes);
       committed_.store(through, std::memory_order_release);
     } else {
       MutexLock lock(&mutex_);

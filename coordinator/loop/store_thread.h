@@ -29,11 +29,19 @@ class StoreThread {
 
   RecordSequence committed() const { return committed_.load(std::memory_order_acquire); }
   std::size_t waiting_bytes() const { return waiting_bytes_.load(std::memory_order_relaxed); }
+  // Of what was committed, the outcomes that are followed, in that order: all of those through
+  // committed() as it was before this call, and no more than are durable.
+  struct StoredOutcome {
+    JobId job;
+    OutcomePage::Entry entry;
+  };
+  std::vector<StoredOutcome> TakeFollowed();
   // The first failed commit; nothing is committed after it.
   absl::Status failure() const;
 
  private:
   void Main();
+  void KeepFollowed(std::vector<Write>& writes);
 
   Store& store_;
   const std::function<void()> wake_;
@@ -44,6 +52,7 @@ class StoreThread {
   CondVar changed_;
   std::vector<Write> writes_ ABSL_GUARDED_BY(mutex_);
   RecordSequence through_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<StoredOutcome> followed_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
 

@@ -80,7 +80,7 @@ absl::Status AttachedWorker::Take(v1::WorkerMessage& message) {
   }
   if (message.heartbeat()) {
     Outgoing().set_heartbeat(true);
-    WriteSoon();
+    Send();
   }
   if (message.draining()) loop_.Handle(WorkerStartedDraining{session_});
   if (message.goodbye()) loop_.Handle(WorkerSaidGoodbye{session_});
@@ -102,7 +102,7 @@ v1::CoordinatorMessage& AttachedWorker::Outgoing(std::size_t bytes) {
   return outgoing_.back().message;
 }
 
-void AttachedWorker::WriteSoon() {
+void AttachedWorker::Send() {
   if (!writing_ && !over_) WriteNext();
 }
 
@@ -133,7 +133,6 @@ void AttachedWorker::Welcome(const SendWelcome& send) {
       static_cast<std::uint64_t>(std::max<std::int64_t>(options.lease_ms / 5, 1)));
   welcome.set_coordinator_version(std::string(kVersion));
   for (const AssignmentId id : send.dropped) welcome.add_dropped_assignments(id.value());
-  WriteSoon();
 }
 
 void AttachedWorker::Assign(const SendAssignment& send, const std::string* job_template,
@@ -174,14 +173,12 @@ void AttachedWorker::Assign(const SendAssignment& send, const std::string* job_t
     }
     next += count;
   }
-  WriteSoon();
 }
 
 void AttachedWorker::Revoke(const SendRevoke& send) {
   v1::Revoke& revoke = *Outgoing(32).add_revokes();
   revoke.set_assignment_id(send.id.value());
   revoke.set_count(send.count);
-  WriteSoon();
 }
 
 void AttachedWorker::Cancel(const SendCancel& send) {
@@ -190,37 +187,26 @@ void AttachedWorker::Cancel(const SendCancel& send) {
   cancel.set_job_id(send.job.value());
   cancel.set_by(send.by);
   wire::ToWire(send.tasks, cancel.mutable_tasks());
-  WriteSoon();
 }
 
-void AttachedWorker::Durable(std::uint64_t through) {
-  Outgoing().set_durable_through(through);
-  WriteSoon();
-}
+void AttachedWorker::Durable(std::uint64_t through) { Outgoing().set_durable_through(through); }
 
 void AttachedWorker::Drain(std::uint64_t deadline_ms) {
   v1::CoordinatorMessage& message = Outgoing();
   message.set_drain(true);
   // Behind an earlier one in the same bundle it is the earlier deadline, or the same.
   if (deadline_ms > 0) message.set_drain_deadline_ms(deadline_ms);
-  WriteSoon();
 }
 
-void AttachedWorker::Stop() {
-  Outgoing().set_stop(true);
-  WriteSoon();
-}
+void AttachedWorker::Stop() { Outgoing().set_stop(true); }
 
-void AttachedWorker::Depart() {
-  Outgoing().set_depart(true);
-  WriteSoon();
-}
+void AttachedWorker::Depart() { Outgoing().set_depart(true); }
 
 void AttachedWorker::Close(const absl::Status& status) {
   if (over_ || closing_) return;
   closing_ = true;
   close_status_ = status;
-  WriteSoon();
+  Send();
 }
 
 }  // namespace haul::coordinator

@@ -31,6 +31,7 @@ class AttachedWorker final : public SessionPort,
   void Drain(std::uint64_t deadline_ms) override;
   void Stop() override;
   void Depart() override;
+  void Send() override;
   void Close(const absl::Status& status) override;
 
  private:
@@ -43,7 +44,6 @@ class AttachedWorker final : public SessionPort,
   // The message that what is to be sent now goes into; `bytes` are about to be added.
   v1::CoordinatorMessage& Outgoing(std::size_t bytes = 0);
   // After the turn's effects: a write leaves when none is in flight.
-  void WriteSoon();
   void WriteNext();
 
   struct Bundle {

@@ -2,7 +2,14 @@
 
 #include <utility>
 
+#include "common/time.h"
+
 namespace haul::coordinator {
+namespace {
+
+constexpr std::int64_t kReplyUs = 2'000;
+
+}  // namespace
 
 void ExtendCall::Start(Loop& loop, const Limits& limits, Call::Pointer call) {
   std::shared_ptr<ExtendCall>(new ExtendCall(loop, limits, std::move(call)))->ReadNext();
@@ -58,7 +65,17 @@ void ExtendCall::OnAnswer(const Answer& answer) {
   reply_.emplace();
   reply_->set_task_count(extended.task_count);
   reply_->set_open(extended.open);
-  WriteOrFinish();
+  if (!has_replied_ || !extended.open || reads_are_over_) return WriteOrFinish();
+  ReplySoon();
+}
+
+// One reply stands for several: nobody waits for each.
+void ExtendCall::ReplySoon() {
+  if (std::exchange(replies_soon_, true)) return;
+  loop_.RunAt(ReadClocks().monotonic_us + kReplyUs, [self = shared_from_this()] {
+    self->replies_soon_ = false;
+    self->WriteOrFinish();
+  });
 }
 
 void ExtendCall::End(absl::Status status) {
@@ -70,6 +87,7 @@ void ExtendCall::WriteOrFinish() {
   if (finished_ || writing_) return;
   if (reply_.has_value()) {
     writing_ = true;
+    has_replied_ = true;
     call_->Write(*std::exchange(reply_, std::nullopt), [self = shared_from_this()](bool ok) {
       self->writing_ = false;
       if (!ok) self->End(absl::CancelledError("the client is gone"));

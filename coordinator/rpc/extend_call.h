@@ -30,6 +30,7 @@ class ExtendCall : public std::enable_shared_from_this<ExtendCall> {
   // Ends the call with this, once what is being written has left.
   void End(absl::Status status);
   void WriteOrFinish();
+  void ReplySoon();
 
   Loop& loop_;
   const Limits limits_;
@@ -39,6 +40,8 @@ class ExtendCall : public std::enable_shared_from_this<ExtendCall> {
   bool reads_are_over_ = false;
   bool writing_ = false;
   bool finished_ = false;
+  bool has_replied_ = false;
+  bool replies_soon_ = false;             // a timer is set
   std::optional<v1::ExtendReply> reply_;  // the latest; the one before it need not leave
   absl::Status error_;
 };

@@ -25,6 +25,11 @@ void FollowCall::Start(Loop& loop, const Call::Pointer& call) {
     follow->Pump();
   });
   follow->watching_ = true;
+  const OutcomeQuery& query = follow->query_;
+  follow->reads_recent_ = !(*job)->facts.spec.is_volatile && !call->request().status_only() &&
+                          query.with_payload && !query.in_order && !query.unsuccessful_only &&
+                          query.only == OutcomeQuery().only;
+  if (follow->reads_recent_) loop.KeepRecent(follow->job_);
   call->set_on_done([follow] { follow->Finish(absl::CancelledError("the client is gone")); });
   follow->busy_ = true;
   loop.WhenDurable([follow] {
@@ -62,11 +67,22 @@ void FollowCall::Pump() {
   }
   if (!news_ && !job->is_ended()) return TellStatus();
   news_ = false;
+  Read();
+}
+
+void FollowCall::Read() {
+  if (caught_up_) {
+    if (std::optional<OutcomePage> page = loop_.ReadRecent(query_)) return OnPage(*std::move(page));
+    caught_up_ = false;
+  }
   busy_ = true;
-  loop_.ReadOutcomes(query_, [self = shared_from_this()](absl::StatusOr<OutcomePage> page) {
-    self->busy_ = false;
-    self->OnPage(std::move(page));
-  });
+  const bool may_catch_up = reads_recent_ && loop_.RecentFollowsStore(job_);
+  loop_.ReadOutcomes(query_,
+                     [self = shared_from_this(), may_catch_up](absl::StatusOr<OutcomePage> page) {
+                       self->busy_ = false;
+                       self->caught_up_ = may_catch_up && page.ok() && page->complete;
+                       self->OnPage(std::move(page));
+                     });
 }
 
 void FollowCall::OnPage(absl::StatusOr<OutcomePage> page) {
@@ -132,7 +148,10 @@ void FollowCall::TellStatus() {
 
 void FollowCall::Finish(const absl::Status& status) {
   if (std::exchange(finished_, true)) return;
-  if (std::exchange(watching_, false)) loop_.Unwatch(job_, watch_);
+  if (std::exchange(watching_, false)) {
+    loop_.Unwatch(job_, watch_);
+    if (reads_recent_) loop_.ReleaseRecent(job_);
+  }
   call_->set_on_done(nullptr);
   if (!call_->over()) call_->Finish(status);
 }

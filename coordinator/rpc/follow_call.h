@@ -1,5 +1,6 @@
-// One Jobs.Follow: pages of outcomes read from the store beside the loop, one in memory at a time,
-// resumed whenever the job says that there is more. Loop thread.
+// One Jobs.Follow: pages of outcomes, one in memory at a time, resumed whenever the job says that
+// there is more. They are read from the store beside the loop, or, by one who has all that came
+// before, taken as they are committed. Loop thread.
 #pragma once
 
 #include <memory>
@@ -20,6 +21,7 @@ class FollowCall : public std::enable_shared_from_this<FollowCall> {
   FollowCall(Loop& loop, Call::Pointer call, JobId job);
   // Does the next thing, unless one is under way.
   void Pump();
+  void Read();
   void OnPage(absl::StatusOr<OutcomePage> page);
   void Write(const v1::FollowReply& reply, bool last);
   void AddStatus(v1::FollowReply& reply);
@@ -33,6 +35,8 @@ class FollowCall : public std::enable_shared_from_this<FollowCall> {
   OutcomeQuery query_;
   Loop::WatchId watch_ = 0;
   bool watching_ = false;
+  bool reads_recent_ = false;    // wants all of a durable job's outcomes as they come, as most do
+  bool caught_up_ = false;       // with what the loop keeps of these
   bool busy_ = false;            // a read, a write or a wait is under way
   bool news_ = true;             // since the last look
   bool status_changed_ = false;  // since it was sent

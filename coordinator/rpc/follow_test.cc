@@ -1,5 +1,8 @@
 // What jobs tell: outcomes from a cursor on, pages, selectors, cancelling and forgetting.
+#include <array>
 #include <map>
+#include <numeric>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "common/utf8.h"
@@ -94,6 +97,54 @@ TEST_F(FollowTest, InOrderNothingIsToldBeforeWhatStandsBeforeIt) {
   replies = Follow(Of(job, replies.back().cursor(), true));
   Count(replies, told);
   EXPECT_THAT(told, ElementsAre(Pair(0, 1), Pair(1, 1), Pair(2, 1)));
+}
+
+TEST_F(FollowTest, WhoeverComesWheneverIsToldEachOutcomeOnceInTheSameOrder) {
+  constexpr std::uint64_t kTasks = 30;
+  const std::uint64_t job = Running(kTasks);
+  struct Follower {
+    std::vector<std::uint64_t> told;
+    std::thread thread;
+  };
+  // From its cursor to the end of the job; breaks off after `most` outcomes, and then goes on.
+  const auto follow = [&](Follower& follower, std::size_t most) {
+    follower.thread = std::thread([&, most] {
+      std::uint64_t cursor = 0;
+      while (true) {
+        Context context;
+        v1::FollowRequest request = Of(job, cursor);
+        request.set_follow(true);
+        const auto reader = jobs_->Follow(&context, request);
+        v1::FollowReply reply;
+        std::size_t in_this_call = 0;
+        while (in_this_call < most && reader->Read(&reply)) {
+          cursor = reply.cursor();
+          for (const v1::Outcome& outcome : reply.outcomes()) {
+            EXPECT_EQ(outcome.count(), 1u);
+            EXPECT_EQ(outcome.error_output(), std::string(outcome.first() * 1000, 'e'));
+            follower.told.push_back(outcome.first());
+            ++in_this_call;
+          }
+        }
+        if (in_this_call >= most) context.TryCancel();
+        if (reader->Finish().ok()) return;
+      }
+    });
+  };
+  std::array<Follower, 4> followers;
+  follow(followers[0], kTasks + 1);
+  for (std::uint64_t task = 0; task < kTasks; ++task) {
+    if (task == 5) follow(followers[1], 1);
+    if (task == 15) follow(followers[2], kTasks + 1);
+    if (task == 25) follow(followers[3], 3);
+    End(kTasks - 1 - task, (kTasks - 1 - task) * 1000);
+  }
+  std::vector<std::uint64_t> expected(kTasks);
+  std::iota(expected.rbegin(), expected.rend(), 0);
+  for (Follower& follower : followers) {
+    follower.thread.join();
+    EXPECT_EQ(follower.told, expected);
+  }
 }
 
 TEST_F(FollowTest, AFollowThatBreaksAnywhereIsResumedWithoutLossOrRepeat) {

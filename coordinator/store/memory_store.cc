@@ -35,6 +35,7 @@ absl::Status MemoryStore::Commit(const std::vector<Write>& writes) {
                                                      needed, " more would pass the limit of ",
                                                      byte_limit_));
   }
+  outcome_sequences_.clear();
   for (const Write& write : writes) {
     absl::Status status = std::visit(
         [this](const auto& w) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return Apply(w); }, write);
@@ -185,6 +186,7 @@ absl::Status MemoryStore::Apply(const AddOutcome& write) {
   }
   const std::uint64_t ended_before = job->ended_tasks;
   job->ended_tasks += tasks.count;
+  outcome_sequences_.push_back(job->ended_tasks);
   if (!job->outcomes.empty() && CanJoin(job->outcomes.back().outcome, write.outcome)) {
     Join(write.outcome, job->outcomes.back().outcome);
     return absl::OkStatus();

@@ -33,6 +33,9 @@ class MemoryStore final : public Store {
 
   absl::StatusOr<Recovered> Recover() override;
   absl::Status Commit(const std::vector<Write>& writes) override;
+  const std::vector<std::uint64_t>& outcome_sequences() const override {
+    return outcome_sequences_;
+  }
   absl::StatusOr<std::unique_ptr<StoreReader>> NewReader() override;
 
   // What is held, roughly.
@@ -101,6 +104,7 @@ class MemoryStore final : public Store {
   static OutcomePage ReadInOrder(const Job& job, const OutcomeQuery& query);
 
   const std::size_t byte_limit_;
+  std::vector<std::uint64_t> outcome_sequences_;  // of the store's thread
   mutable Mutex mutex_;
   std::size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -133,6 +133,7 @@ absl::Status SqliteStore::Commit(const std::vector<Write>& writes) {
   if (!broken_.ok()) return broken_;
   if (writes.empty()) return absl::OkStatus();
   checked_job_ = {};
+  outcome_sequences_.clear();
   statements_.begin.Bind();
   absl::Status status = statements_.begin.Run();
   if (status.ok()) status = ApplyAll(writes);

@@ -39,6 +39,9 @@ class SqliteStore final : public Store {
 
   absl::StatusOr<Recovered> Recover() override;
   absl::Status Commit(const std::vector<Write>& writes) override;
+  const std::vector<std::uint64_t>& outcome_sequences() const override {
+    return outcome_sequences_;
+  }
   absl::StatusOr<std::unique_ptr<StoreReader>> NewReader() override;
 
  private:
@@ -108,6 +111,7 @@ class SqliteStore final : public Store {
   const std::unique_ptr<DataDirectory> directory_;
   sqlite::Connection database_;
   Statements statements_;
+  std::vector<std::uint64_t> outcome_sequences_;
   absl::Status broken_;  // why nothing can be committed any more
   const std::unique_ptr<CommitNote> note_;
   std::uint64_t commits_ = 0;  // in the database, ever; of the open transaction, once it ends

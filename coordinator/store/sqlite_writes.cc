@@ -223,7 +223,10 @@ absl::Status SqliteStore::Apply(const AddOutcome& write) {
     if (!before.status().ok()) return before.status();
   }
   BindOutcome(statements_.add_outcome, write.job, write.outcome);
-  return statements_.add_outcome.Run();
+  if (absl::Status added = statements_.add_outcome.Run(); !added.ok()) return added;
+  outcome_sequences_.push_back(
+      static_cast<std::uint64_t>(sqlite3_last_insert_rowid(database_.handle())));
+  return absl::OkStatus();
 }
 
 absl::Status SqliteStore::Apply(const AttemptsCharged& write) {

@@ -42,7 +42,8 @@ struct AddJob {
 };
 struct AddOutcome {
   JobId job;
-  Outcome outcome;  // with its worker and assignment
+  Outcome outcome;           // with its worker and assignment
+  bool is_followed = false;  // somebody waits to read it: not the store's concern
 };
 using Write = std::variant<AppendInputs, DropInputs, AddJob, JobExtended, AddOutcome,
                            AttemptsCharged, StartsRecorded, JobCancelRequested, JobEnded,
@@ -112,6 +113,8 @@ class Store {
   virtual absl::StatusOr<Recovered> Recover() = 0;
   // One transaction: all of it is durable when this returns OK.
   virtual absl::Status Commit(const std::vector<Write>& writes) = 0;
+  // Of the outcomes of the last commit, in their order: where readers find each.
+  virtual const std::vector<std::uint64_t>& outcome_sequences() const = 0;
   virtual absl::StatusOr<std::unique_ptr<StoreReader>> NewReader() = 0;
 };
 

@@ -402,6 +402,26 @@ TEST_P(StoreContractTest, OrderOfCompletionGoesOnFromTheCursor) {
   EXPECT_THAT(Read({.job = JobId(3)}).entries, IsEmpty());
 }
 
+TEST_P(StoreContractTest, ACommitTellsWhereItsOutcomesAre) {
+  Commit(Job(1), Job(2), Ended(1, 0, 5), Ended(2, 0, 3), Ended(1, 5, 1));
+  std::vector<std::uint64_t> told = subject_->store().outcome_sequences();
+  ASSERT_EQ(told.size(), 3u);
+  const auto where = [this](std::uint64_t job) {
+    std::vector<std::uint64_t> sequences;
+    const OutcomePage page = Read({.job = JobId(job)});
+    for (const OutcomePage::Entry& entry : page.entries) sequences.push_back(entry.sequence);
+    return sequences;
+  };
+  EXPECT_THAT(where(1), ElementsAre(told[0], told[2]));
+  EXPECT_THAT(where(2), ElementsAre(told[1]));
+  Commit(JobForgotten{JobId(2)}, Ended(1, 10, 1));
+  told = subject_->store().outcome_sequences();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(where(1).back(), told[0]);
+  Commit(Job(3));
+  EXPECT_THAT(subject_->store().outcome_sequences(), IsEmpty());
+}
+
 TEST_P(StoreContractTest, IndexOrderStopsAtAGapAndGoesOnWhenItIsFilled) {
   Commit(Job(1), Ended(1, 20, 5), Ended(1, 0, 5), Ended(1, 5, 5));
   OutcomePage page = Read({.job = JobId(1), .in_order = true});

@@ -154,14 +154,17 @@ class AttachStream {
       }
       shared_.inward_bytes += incoming_.ByteSizeLong();
       shared_.news.messages.push_back(std::exchange(incoming_, {}));
-      if (shared_.news.messages.size() >= Link::kInwardMessages ||
-          shared_.inward_bytes >= Link::kInwardBytes) {
-        reading_paused_ = true;
-      } else {
-        stream_->Read(&incoming_, &read_tag_);
-      }
     }
+    // First, since the next read writes: gRPC tells the sender at once that there is room again.
     shared_.wake();
+    absl::MutexLock lock(&shared_.mutex);
+    if (shared_.stopping) return;
+    if (shared_.news.messages.size() >= Link::kInwardMessages ||
+        shared_.inward_bytes >= Link::kInwardBytes) {
+      reading_paused_ = true;
+    } else {
+      stream_->Read(&incoming_, &read_tag_);
+    }
   }
 
   void OnWritten(bool ok) {
