@@ -297,8 +297,15 @@ void Loop::AddToSession(SessionId session, Effect effect) {
   // What still waits is for a worker that is one no longer, or that will tell anew what it has.
   if (std::holds_alternative<CloseSession>(effect.what)) queue.items.clear();
   if (std::holds_alternative<SendDurable>(effect.what)) AcknowledgeSoon(queue);
-  queue.items.push_back({.number = ++queue.last_number, .effect = std::move(effect)});
-  FetchInputs(queue, queue.items.back());
+  auto place = queue.items.end();
+  if (std::holds_alternative<SendAssignment>(effect.what) && !queue.items.empty()) {
+    // New work does not wait for the commit of what an acknowledgement says.
+    const Effect& last = queue.items.back().effect;
+    if (std::holds_alternative<SendDurable>(last.what) && effect.rests_on < last.rests_on) --place;
+  }
+  place = queue.items.insert(
+      place, SessionQueue::Item{.number = ++queue.last_number, .effect = std::move(effect)});
+  FetchInputs(queue, *place);
   busy_sessions_.insert(session);
 }
 

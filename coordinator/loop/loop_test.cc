@@ -323,6 +323,30 @@ TEST_F(LoopTest, AnAcknowledgementLeavesWithWhatElseThereIs) {
             (std::vector<std::string>{"durable", "assign"}));
 }
 
+TEST_F(LoopTest, NewWorkDoesNotWaitForTheCommitOfWhatIsAcknowledged) {
+  RecordingPort port;
+  const SessionId session = Connect(port);
+  const JobId first = AcceptedJob(Submit(Commands(2)));
+  Await([&] { return port.assignments.size() == 1; });
+  AcceptedJob(Submit(Commands(2)));  // waits for room
+  store_.Set(false);
+  OnLoop([&] {
+    Outcome outcome;
+    outcome.tasks = {0, 2};
+    TasksFinished event{.session = session,
+                        .batch_sequence = 1,
+                        .assignment = port.assignments[0].id,
+                        .job = first,
+                        .outcomes = {{.tasks = {0, 2}, .busy_ns = 1000}}};
+    loop_->Handle(event, {.outcomes = {std::move(outcome)}});
+    return true;
+  });
+  Await([&] { return port.assignments.size() == 2; });
+  EXPECT_EQ(OnLoop([&] { return port.durable_through; }), 0u);
+  store_.Set(true);
+  Await([&] { return port.durable_through == 1; });
+}
+
 TEST_F(LoopTest, AResultThatDoesNotFitInMemoryFailsItsTaskAndSaysSo) {
   End();
   Start({.volatile_room = [] { return std::size_t{100}; }});

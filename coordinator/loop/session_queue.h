@@ -1,6 +1,6 @@
 // What is to be sent to one worker, in the order in which it was decided: an effect leaves when the
 // record it rests on is durable and the inputs it carries are at hand, and never before the one
-// ahead of it. Loop thread.
+// ahead of it; but an assignment overtakes an acknowledgement that waits longer. Loop thread.
 #pragma once
 
 #include <deque>

@@ -381,11 +381,19 @@ void CoordinatorProcess::Queue(const Effect& effect) {
   if (session == sessions_.end()) return;  // gone; its worker is told anew when it comes back
   // As coordinator/loop: what still waits does not leave any more.
   if (std::holds_alternative<CloseSession>(effect.what)) session->second.queue.clear();
-  session->second.queue.push_back(effect);
+  std::deque<Effect>& queue = session->second.queue;
+  auto place = queue.end();
+  if (std::holds_alternative<SendAssignment>(effect.what) && !queue.empty() &&
+      std::holds_alternative<SendDurable>(queue.back().what) &&
+      effect.rests_on < queue.back().rests_on) {
+    --place;
+  }
+  queue.insert(place, effect);
   Flush(id);
 }
 
-// In the order of the session: nothing overtakes what still waits for the disk.
+// In the order of the session: nothing overtakes what still waits for the disk, but assignments
+// acknowledgements.
 void CoordinatorProcess::Flush(SessionId id) {
   const auto it = sessions_.find(id);
   if (it == sessions_.end()) return;
