@@ -69,7 +69,7 @@ class InputWriter {
   bool Flush(bool is_last = false) {
     if (pack_.count() > 0) {
       request_.set_input_count(pack_.count());
-      wire::ToWire(pack_, request_.mutable_inputs());
+      wire::ToWire(std::move(pack_), request_.mutable_inputs());
     }
     const auto options = is_last ? grpc::WriteOptions().set_last_message() : grpc::WriteOptions();
     const bool open = writer_.Write(request_, options);

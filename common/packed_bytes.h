@@ -29,7 +29,8 @@ class PackedBytes {
                         std::vector<std::uint32_t> end_offsets, std::string data, PackedBytes* out);
   std::uint32_t uniform_size() const { return end_offsets_.empty() ? uniform_size_ : 0; }
   const std::vector<std::uint32_t>& end_offsets() const { return end_offsets_; }
-  const std::string& data() const { return data_; }
+  const std::string& data() const& { return data_; }
+  std::string data() && { return std::move(data_); }  // nothing else is to be asked of it then
 
   friend bool operator==(const PackedBytes& a, const PackedBytes& b);
 

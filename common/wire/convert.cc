@@ -8,11 +8,13 @@
 
 namespace haul::wire {
 
-void ToWire(const PackedBytes& pack, v1::PackedBytes* out) {
+void ToWire(PackedBytes&& pack, v1::PackedBytes* out) {
   out->set_uniform_size(pack.uniform_size());
   out->mutable_end_offsets()->Add(pack.end_offsets().begin(), pack.end_offsets().end());
-  out->set_data(pack.data());
+  out->set_data(std::move(pack).data());
 }
+
+void ToWire(const PackedBytes& pack, v1::PackedBytes* out) { ToWire(PackedBytes(pack), out); }
 
 absl::StatusOr<PackedBytes> FromWire(v1::PackedBytes&& pack, std::uint64_t count) {
   PackedBytes result;
@@ -27,7 +29,9 @@ absl::StatusOr<PackedBytes> FromWire(v1::PackedBytes&& pack, std::uint64_t count
   return result;
 }
 
-void ToWire(const Outcome& outcome, v1::Outcome* out) {
+void ToWire(const Outcome& outcome, v1::Outcome* out) { ToWire(Outcome(outcome), out); }
+
+void ToWire(Outcome&& outcome, v1::Outcome* out) {
   out->set_first(outcome.tasks.first);
   out->set_count(outcome.tasks.count);
   out->set_status(static_cast<v1::TaskStatus>(outcome.status));
@@ -35,11 +39,13 @@ void ToWire(const Outcome& outcome, v1::Outcome* out) {
   out->set_code(outcome.code);
   // Paths and programs that it names are bytes.
   out->set_message(ToUtf8(outcome.message));
-  if (outcome.results.byte_count() > 0) ToWire(outcome.results, out->mutable_results());
-  out->set_error_output(outcome.error_output);
-  out->set_output_file(outcome.output_file);
+  if (outcome.results.byte_count() > 0) {
+    ToWire(std::move(outcome.results), out->mutable_results());
+  }
+  out->set_error_output(std::move(outcome.error_output));
+  out->set_output_file(std::move(outcome.output_file));
   out->set_output_bytes(outcome.output_bytes);
-  out->set_error_file(outcome.error_file);
+  out->set_error_file(std::move(outcome.error_file));
   out->set_error_bytes(outcome.error_bytes);
   out->set_started_unix_us(outcome.started_unix_us);
   out->set_finished_unix_us(outcome.finished_unix_us);

@@ -14,10 +14,13 @@
 
 namespace haul::wire {
 
+// Those that are given away are not copied.
+void ToWire(PackedBytes&& pack, v1::PackedBytes* out);
 void ToWire(const PackedBytes& pack, v1::PackedBytes* out);
 // `count` values must be there; an empty message stands for `count` empty values.
 absl::StatusOr<PackedBytes> FromWire(v1::PackedBytes&& pack, std::uint64_t count);
 
+void ToWire(Outcome&& outcome, v1::Outcome* out);
 void ToWire(const Outcome& outcome, v1::Outcome* out);
 absl::StatusOr<Outcome> FromWire(v1::Outcome&& outcome);
 

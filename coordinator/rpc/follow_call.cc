@@ -97,11 +97,12 @@ void FollowCall::OnPage(absl::StatusOr<OutcomePage> page) {
   v1::FollowReply reply;
   reply.set_cursor(page->next_cursor);
   for (OutcomePage::Entry& entry : page->entries) {
+    const WorkerId worker_id = entry.outcome.worker;
     v1::Outcome& outcome = *reply.add_outcomes();
-    wire::ToWire(entry.outcome, &outcome);
+    wire::ToWire(std::move(entry.outcome), &outcome);
     outcome.set_sequence(entry.sequence);
     outcome.set_queued_unix_us(job->facts.accepted_unix_us);
-    if (const WorkerJoined* worker = loop_.WorkerOnceKnown(entry.outcome.worker)) {
+    if (const WorkerJoined* worker = loop_.WorkerOnceKnown(worker_id)) {
       outcome.set_worker_name(worker->name);
       outcome.set_host(worker->host);
     }

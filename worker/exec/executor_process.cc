@@ -71,7 +71,8 @@ ExecutorProcess::ExecutorProcess(Reactor* reactor, ExecutorOptions options,
     : reactor_(*reactor),
       options_(std::move(options)),
       callbacks_(std::move(callbacks)),
-      slots_(std::move(slots)) {}
+      slots_(std::move(slots)),
+      read_buffer_(std::make_unique_for_overwrite<char[]>(kFrameReadBytes)) {}
 
 ExecutorProcess::~ExecutorProcess() {
   reactor_.CancelTimer(ready_timer_);
@@ -295,17 +296,15 @@ void ExecutorProcess::OnSocket(std::uint32_t events) {
 
 bool ExecutorProcess::Read(std::size_t limit) {
   for (std::size_t total = 0; total < limit;) {
-    const std::size_t size = incoming_.size();
-    incoming_.resize(size + kFrameReadBytes);
-    const ssize_t count = ::recv(socket_, incoming_.data() + size, kFrameReadBytes, 0);
-    incoming_.resize(size + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+    const ssize_t count = ::recv(socket_, read_buffer_.get(), kFrameReadBytes, 0);
     if (count == 0) return false;
     if (count < 0) {
       if (errno == EINTR) continue;
       return errno == EAGAIN;
     }
-    total += static_cast<std::size_t>(count);
-    HandleFrames();
+    const auto size = static_cast<std::size_t>(count);
+    total += size;
+    HandleFrames({read_buffer_.get(), size});
     if (socket_ < 0 || malformed_) return true;
   }
   return true;
@@ -319,8 +318,11 @@ void ExecutorProcess::CloseSocket() {
   DropUnsent();
 }
 
-void ExecutorProcess::HandleFrames() {
-  std::string_view rest = incoming_;
+// What is no whole frame yet waits for the rest of it.
+void ExecutorProcess::HandleFrames(std::string_view received) {
+  const bool is_rest = !incoming_.empty();
+  if (is_rest) incoming_.append(received);
+  std::string_view rest = is_rest ? incoming_ : received;
   while (!malformed_) {
     v1::FromExecutor message;
     const absl::StatusOr<bool> is_whole = executor::TakeFrame(&rest, &message);
@@ -328,7 +330,12 @@ void ExecutorProcess::HandleFrames() {
     if (!*is_whole) break;
     HandleMessage(message);
   }
-  if (!malformed_) incoming_.erase(0, incoming_.size() - rest.size());
+  if (malformed_) return;
+  if (is_rest) {
+    incoming_.erase(0, incoming_.size() - rest.size());
+  } else {
+    incoming_ = rest;
+  }
 }
 
 void ExecutorProcess::HandleMessage(v1::FromExecutor& message) {

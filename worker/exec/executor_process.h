@@ -144,7 +144,7 @@ class ExecutorProcess {
   // Up to `limit` bytes; false at the stream's end.
   bool Read(std::size_t limit);
   void CloseSocket();
-  void HandleFrames();
+  void HandleFrames(std::string_view received);
   void HandleMessage(v1::FromExecutor& message);
   void HandleReady(const v1::Ready& ready);
   void HandleOutcomes(v1::ExecutorOutcomes& group);
@@ -187,7 +187,8 @@ class ExecutorProcess {
   std::size_t written_ = 0;
   std::size_t writing_bytes_ = 0;  // what it counts in unsent_bytes_
   std::size_t unsent_bytes_ = 0;
-  std::string incoming_;
+  std::unique_ptr<char[]> read_buffer_;
+  std::string incoming_;  // the beginning of a frame
   std::uint32_t interest_ = 0;
 
   std::uint64_t unfinished_ = 0;

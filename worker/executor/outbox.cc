@@ -104,7 +104,7 @@ void Outbox::WriteFrames(PendingFrames&& pending) const {
         group->set_assignment_id(assignment.value());
       }
       bytes += ByteCount(outcome);
-      wire::ToWire(outcome, group->add_outcomes());
+      wire::ToWire(std::move(outcome), group->add_outcomes());
       outcome = Outcome();
     }
     for (const TaskRange& range : of_assignment.reclaimed) {

@@ -80,7 +80,7 @@ void WorkerLoop::Do(const StartRun& effect) {
   } else {
     parts.emplace_back();  // only the width changes
   }
-  for (const InputChunk& part : parts) {
+  for (InputChunk& part : parts) {
     v1::Run run;
     run.set_assignment_id(effect.assignment.value());
     run.set_job_id(effect.job.value());
@@ -94,7 +94,7 @@ void WorkerLoop::Do(const StartRun& effect) {
     if (spec.has_array()) {
       *run.mutable_array() = spec.array();
     } else {
-      wire::ToWire(part.values, run.mutable_inputs());
+      wire::ToWire(std::move(part.values), run.mutable_inputs());
     }
     for (const ChargedTask& charged : effect.charged) {
       if (charged.task < part.tasks.first || charged.task >= part.tasks.end()) continue;

@@ -192,7 +192,7 @@ void Payloads::Seal(const SealBatch& seal) {
   batch.set_job_id(seal.job.value());
   for (Outcome& outcome : outcomes) {
     outcome.assignment = seal.assignment;
-    wire::ToWire(outcome, batch.add_outcomes());
+    wire::ToWire(std::move(outcome), batch.add_outcomes());
   }
 }
 
