@@ -117,7 +117,8 @@ Result<double> RunJobs(const BenchContext& context, std::uint64_t jobs, std::uin
     end_us = std::max(end_us, ended->ended_unix_us);
   }
   if (end_us <= *start_us) return Status(ErrorKind::kFailed, "the jobs ended before they began");
-  return static_cast<double>(tasks / jobs * jobs) * 1e6 / static_cast<double>(end_us - *start_us);
+  const std::uint64_t ran = tasks / jobs * jobs;
+  return static_cast<double>(ran) * 1e6 / static_cast<double>(end_us - *start_us);
 }
 
 BenchPart Part(const std::string& name, const std::string& against, const Measure& measure,

@@ -77,6 +77,16 @@ Machine::Machine(int number)
   Heal();
 }
 
+// The kernel takes a namespace down when it likes, and the cable with it: until then its name is
+// taken.
+Machine::~Machine() {
+  try {
+    RunTool({"ip", "link", "delete", our_link_});
+  } catch (const Failure& failure) {
+    std::fprintf(stderr, "%s\n", failure.what());
+  }
+}
+
 std::vector<std::string> Machine::Prefix() const {
   return {"nsenter", "--net=" + NamespaceOf(holder_->pid()), "--"};
 }

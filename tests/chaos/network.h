@@ -25,6 +25,7 @@ inline constexpr const char* kOwnHost = "10.77.0.1";
 class Machine {
  public:
   explicit Machine(int number);  // 1 to 250, each once at a time
+  ~Machine();
 
   // What runs a program there: to be put before its command line.
   std::vector<std::string> Prefix() const;

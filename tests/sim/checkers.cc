@@ -123,7 +123,9 @@ void Checkers::Excuse(ProcessId process) {
     JobHistory* job = Find(id);
     if (job == nullptr) continue;
     for (Start& start : job->tasks.at(task).starts) {
-      if (start.process == process) ExcuseStart(*job, start);
+      if (start.process != process) continue;
+      if (start.running && alone_.contains(start.assignment)) start.crashed = true;
+      ExcuseStart(*job, start);
     }
   }
 }
@@ -147,7 +149,8 @@ void Checkers::OnProcessDied(ProcessId process) {
 
 // ---- the coordinator ----
 
-void Checkers::OnReleased(JobId id, TaskRange tasks, AssignmentId assignment) {
+void Checkers::OnReleased(JobId id, TaskRange tasks, AssignmentId assignment, bool alone) {
+  if (alone) alone_.insert(assignment);
   JobHistory* job = Find(id);
   if (job == nullptr) return;
   CheckParent(id, *job);

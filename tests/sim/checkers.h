@@ -27,7 +27,9 @@ struct Start {
   bool running = true;
   bool excused = false;  // the task may start once more
   bool failed = false;   // by the task itself
-  bool crashed = false;  // it took its executor down, alone there or as the proven culprit
+  // It took its executor down, alone there or as the proven culprit; or it ran alone at a worker
+  // that was lost.
+  bool crashed = false;
 };
 struct TaskHistory {
   std::vector<Start> starts;
@@ -77,7 +79,7 @@ class Checkers {
   // ---- the coordinator ----
   void OnServing() { serving_since_us_ = timeline_.now_us(); }
   void OnHeard(ProcessId process) { processes_[process].last_contact_us = timeline_.now_us(); }
-  void OnReleased(JobId job, TaskRange tasks, AssignmentId assignment);
+  void OnReleased(JobId job, TaskRange tasks, AssignmentId assignment, bool alone);
   // The welcome of this process says that it owns this assignment no longer.
   void OnDropped(ProcessId process, AssignmentId assignment);
   void OnSubmitAnswered(JobId job, bool is_volatile);
@@ -146,6 +148,7 @@ class Checkers {
   // Outcomes that the running coordinator has decided and that are not on the disk yet.
   std::set<std::pair<JobId, TaskIndex>> decided_;
   std::map<ProcessId, Process> processes_;
+  std::set<AssignmentId> alone_;  // those whose task has its worker for itself
   std::vector<std::string> violations_;
   std::uint64_t starts_ = 0;
   std::uint64_t repeated_starts_ = 0;

@@ -410,7 +410,7 @@ void CoordinatorProcess::Flush(SessionId id) {
     }
     session.bundle_used = true;
     if (const auto* assignment = std::get_if<SendAssignment>(&effect.what)) {
-      checkers_.OnReleased(assignment->job, assignment->tasks, assignment->id);
+      checkers_.OnReleased(assignment->job, assignment->tasks, assignment->id, assignment->alone);
       bundle.assignments.push_back(*assignment);
     } else if (const auto* durable = std::get_if<SendDurable>(&effect.what)) {
       bundle.durable_through = durable->through;
