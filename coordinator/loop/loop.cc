@@ -284,29 +284,38 @@ void Loop::AddToSession(SessionId session, Effect effect) {
   const auto it = sessions_.find(session);
   if (it == sessions_.end()) return;  // gone; its worker is told anew when it comes back
   SessionQueue& queue = it->second;
-  // Acknowledgements that wait for the same commit are one.
-  if (!queue.items.empty()) {
-    auto* last = std::get_if<SendDurable>(&queue.items.back().effect.what);
-    const auto* now = std::get_if<SendDurable>(&effect.what);
-    if (last != nullptr && now != nullptr) {
-      last->through = now->through;
-      queue.items.back().effect.rests_on = effect.rests_on;
-      return;
-    }
-  }
+  if (MergeAcknowledgement(queue, effect)) return;
   // What still waits is for a worker that is one no longer, or that will tell anew what it has.
   if (std::holds_alternative<CloseSession>(effect.what)) queue.items.clear();
-  if (std::holds_alternative<SendDurable>(effect.what)) AcknowledgeSoon(queue);
   auto place = queue.items.end();
-  if (std::holds_alternative<SendAssignment>(effect.what) && !queue.items.empty()) {
-    // New work does not wait for the commit of what an acknowledgement says.
-    const Effect& last = queue.items.back().effect;
-    if (std::holds_alternative<SendDurable>(last.what) && effect.rests_on < last.rests_on) --place;
+  if (std::holds_alternative<SendAssignment>(effect.what)) {
+    // New work does not wait for the commit of what an acknowledgement says. What is committed is
+    // not overtaken, or inputs that are still read could hold it up for ever.
+    const RecordSequence least = std::max(effect.rests_on, store_thread_->committed());
+    while (place != queue.items.begin() && SessionQueue::IsAcknowledgement(*std::prev(place)) &&
+           std::prev(place)->effect.rests_on > least) {
+      --place;
+    }
   }
   place = queue.items.insert(
       place, SessionQueue::Item{.number = ++queue.last_number, .effect = std::move(effect)});
   FetchInputs(queue, *place);
   busy_sessions_.insert(session);
+}
+
+// The first that waits keeps the commit it waits for: were it to wait for each later one, it would
+// never leave while batches come faster than commits. Those behind it are one.
+bool Loop::MergeAcknowledgement(SessionQueue& queue, const Effect& effect) {
+  const auto* now = std::get_if<SendDurable>(&effect.what);
+  if (now == nullptr || queue.items.empty()) return false;
+  SessionQueue::Item& last = queue.items.back();
+  if (!SessionQueue::IsAcknowledgement(last)) return false;
+  const bool is_second =
+      queue.items.size() > 1 && SessionQueue::IsAcknowledgement(*std::prev(queue.items.end(), 2));
+  if (!is_second && last.effect.rests_on != effect.rests_on) return false;
+  std::get<SendDurable>(last.effect.what).through = now->through;
+  last.effect.rests_on = effect.rests_on;
+  return true;
 }
 
 void Loop::FlushSessions() {
@@ -315,7 +324,10 @@ void Loop::FlushSessions() {
     if (const auto queue = sessions_.find(id); queue != sessions_.end()) Flush(queue->second);
     // A port that closes takes its queue away.
     const auto left = sessions_.find(id);
-    if (left == sessions_.end() || left->second.items.empty() || left->second.may_wait()) {
+    if (left == sessions_.end() || left->second.items.empty()) {
+      busy_sessions_.erase(id);
+    } else if (left->second.may_wait()) {
+      AcknowledgeSoon(left->second);
       busy_sessions_.erase(id);
     }
   }
@@ -325,8 +337,8 @@ void Loop::Flush(SessionQueue& queue) {
   const RecordSequence committed = store_thread_->committed();
   SessionPort* const port = queue.port;
   bool has_news = false;
-  while (!queue.items.empty() && !queue.may_wait() && queue.items.front().inputs_ready &&
-         queue.items.front().effect.rests_on <= committed) {
+  while (!queue.items.empty() && (has_news || !queue.may_wait()) &&
+         queue.items.front().inputs_ready && queue.items.front().effect.rests_on <= committed) {
     has_news = true;
     const SessionQueue::Item item = std::move(queue.items.front());
     queue.items.pop_front();

@@ -150,6 +150,7 @@ class Loop {
   void FlushSessions();
   void Flush(SessionQueue& queue);
   void AcknowledgeSoon(SessionQueue& queue);
+  static bool MergeAcknowledgement(SessionQueue& queue, const Effect& effect);
   void Answered(RequestId request, const Answer& answer);
   void Notify(const NotifyJob& notify);
 

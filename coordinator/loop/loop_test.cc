@@ -215,6 +215,10 @@ class LoopTest : public testing::Test {
     });
   }
 
+  // They outlive the loop, which may have something to say until it ends.
+  RecordingPort& NewPort() { return ports_.emplace_back(); }
+
+  std::deque<RecordingPort> ports_;
   FakePoller poller_;
   GatedStore store_;
   MemoryStore memory_{1 << 30};
@@ -234,7 +238,7 @@ TEST_F(LoopTest, SubmitIsAnsweredOnlyWhenItIsCommitted) {
 }
 
 TEST_F(LoopTest, VolatileJobsDoNotWaitForTheDisk) {
-  RecordingPort port;
+  RecordingPort& port = NewPort();
   Connect(port);
   Await([&] { return port.said.size() == 1; });  // the welcome, which rests on the membership
   store_.Set(false);
@@ -245,7 +249,7 @@ TEST_F(LoopTest, VolatileJobsDoNotWaitForTheDisk) {
 }
 
 TEST_F(LoopTest, NothingIsSentToAWorkerBeforeTheJobIsCommitted) {
-  RecordingPort port;
+  RecordingPort& port = NewPort();
   Connect(port);
   Await([&] { return port.said.size() == 1; });
   store_.Set(false);
@@ -257,7 +261,7 @@ TEST_F(LoopTest, NothingIsSentToAWorkerBeforeTheJobIsCommitted) {
 }
 
 TEST_F(LoopTest, OutcomesAreAcknowledgedAndReadableWhenTheyAreCommitted) {
-  RecordingPort port;
+  RecordingPort& port = NewPort();
   const SessionId session = Connect(port);
   const JobId job = AcceptedJob(Submit(Commands(2)));
   Await([&] { return port.assignments.size() == 1; });
@@ -296,7 +300,7 @@ TEST_F(LoopTest, OutcomesAreAcknowledgedAndReadableWhenTheyAreCommitted) {
 }
 
 TEST_F(LoopTest, AnAcknowledgementLeavesWithWhatElseThereIs) {
-  RecordingPort port;
+  RecordingPort& port = NewPort();
   const SessionId session = Connect(port);
   const JobId job = AcceptedJob(Submit(Commands(2, true)));
   Await([&] { return port.assignments.size() == 1; });
@@ -323,8 +327,38 @@ TEST_F(LoopTest, AnAcknowledgementLeavesWithWhatElseThereIs) {
             (std::vector<std::string>{"durable", "assign"}));
 }
 
+TEST_F(LoopTest, AnAcknowledgementBehindAnotherIsNotForgottenWhenCommitsAreSlow) {
+  RecordingPort& port = NewPort();
+  const SessionId session = Connect(port);
+  const JobId job = AcceptedJob(Submit(Commands(2)));
+  Await([&] { return port.assignments.size() == 1; });
+  store_.Set(false);
+  const auto finish = [&](TaskIndex task) {
+    Outcome outcome;
+    outcome.tasks = {task, 1};
+    TasksFinished event{.session = session,
+                        .batch_sequence = task + 1,
+                        .assignment = port.assignments[0].id,
+                        .job = job,
+                        .outcomes = {{.tasks = {task, 1}, .busy_ns = 1000}}};
+    loop_->Handle(event, {.outcomes = {std::move(outcome)}});
+  };
+  bool has_passed = false;
+  OnLoop([&] {
+    finish(0);
+    const RequestId request = loop_->NewRequest([](const Answer&) {});
+    loop_->Handle(JobCancelAsked{.request = request, .job = job, .by = "me"});
+    finish(1);
+    loop_->RunAt(ReadClocks().monotonic_us + 20'000, [&] { has_passed = true; });
+    return true;
+  });
+  Await([&] { return has_passed; });  // the time that an acknowledgement waits for company
+  store_.Set(true);
+  Await([&] { return port.durable_through == 2; });
+}
+
 TEST_F(LoopTest, NewWorkDoesNotWaitForTheCommitOfWhatIsAcknowledged) {
-  RecordingPort port;
+  RecordingPort& port = NewPort();
   const SessionId session = Connect(port);
   const JobId first = AcceptedJob(Submit(Commands(2)));
   Await([&] { return port.assignments.size() == 1; });
@@ -350,7 +384,7 @@ TEST_F(LoopTest, NewWorkDoesNotWaitForTheCommitOfWhatIsAcknowledged) {
 TEST_F(LoopTest, AResultThatDoesNotFitInMemoryFailsItsTaskAndSaysSo) {
   End();
   Start({.volatile_room = [] { return std::size_t{100}; }});
-  RecordingPort port;
+  RecordingPort& port = NewPort();
   const SessionId session = Connect(port);
   JobSpec spec = Commands(1, true);
   EXPECT_EQ(OnLoop([&] { return loop_->CheckRoom(spec); }).code(),
@@ -376,7 +410,7 @@ TEST_F(LoopTest, InputsComeFromTheStoreWhenTheCacheHasLostThem) {
   End();
   Start({.input_cache_bytes = 0});
   const JobId job = AcceptedJob(SubmitWithInputs());
-  RecordingPort port;
+  RecordingPort& port = NewPort();
   Connect(port);
   Await([&] { return port.assignments.size() == 1; });
   EXPECT_EQ(port.assignments[0].job, job);
@@ -389,7 +423,7 @@ TEST_F(LoopTest, InputsThatCannotBeReadEndTheLoopAndAreNotSent) {
   Start({.input_cache_bytes = 0});
   AcceptedJob(SubmitWithInputs());
   store_.DamageInputs();
-  RecordingPort port;
+  RecordingPort& port = NewPort();
   Connect(port);
   thread_.join();
   EXPECT_EQ(result_.code(), absl::StatusCode::kDataLoss);

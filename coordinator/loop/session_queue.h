@@ -3,6 +3,7 @@
 // ahead of it; but an assignment overtakes an acknowledgement that waits longer. Loop thread.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <string>
@@ -23,10 +24,13 @@ struct SessionQueue {
     std::shared_ptr<const std::string> job_template;
   };
 
-  // Whether there is but an acknowledgement, to leave with what comes next.
+  static bool IsAcknowledgement(const Item& item) {
+    return std::holds_alternative<SendDurable>(item.effect.what);
+  }
+  // Whether there are but acknowledgements, to leave with what comes next. Then a timer is set.
   bool may_wait() const {
-    return items.size() == 1 && !acknowledges_now &&
-           std::holds_alternative<SendDurable>(items.front().effect.what);
+    return !items.empty() && !acknowledges_now &&
+           std::all_of(items.begin(), items.end(), IsAcknowledgement);
   }
 
   SessionId id;

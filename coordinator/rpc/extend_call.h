@@ -1,5 +1,6 @@
-// One Jobs.Extend: more tasks for an open job, message by message, each answered when it is
-// durable. What is read and not yet answered is bounded by the store's backlog. Loop thread.
+// One Jobs.Extend: more tasks for an open job, message by message, answered when they are durable,
+// up to 2 ms later where one reply can stand for several.
+// What is read and not yet answered is bounded by the store's backlog. Loop thread.
 #pragma once
 
 #include <memory>

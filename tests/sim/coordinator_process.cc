@@ -385,7 +385,7 @@ void CoordinatorProcess::Queue(const Effect& effect) {
   auto place = queue.end();
   if (std::holds_alternative<SendAssignment>(effect.what) && !queue.empty() &&
       std::holds_alternative<SendDurable>(queue.back().what) &&
-      effect.rests_on < queue.back().rests_on) {
+      std::max(effect.rests_on, committed_) < queue.back().rests_on) {
     --place;
   }
   queue.insert(place, effect);

@@ -69,6 +69,13 @@ bool HasTerminal() {
   return fd >= 0;
 }
 
+// The task's group, and the process itself where it has left that: it may join another group of the
+// worker's session. Its number is its own until it is waited for.
+void SignalTask(pid_t pid, int signal) {
+  ::kill(-pid, signal);
+  if (::getpgid(pid) != pid) ::kill(pid, signal);
+}
+
 bool IsShortage(const SpawnResult& result) {
   return result.failed_step == SpawnStep::kProcess &&
          (result.error == EAGAIN || result.error == ENOMEM || result.error == EMFILE ||
@@ -374,11 +381,11 @@ void CommandRunner::RequestStop(Command* command, Cause cause, std::int32_t code
 
 void CommandRunner::Terminate(Command* command) {
   // Its number stays its own, and its group's, until it is waited for.
-  ::kill(-command->pid, SIGTERM);
-  ::kill(-command->pid, SIGCONT);  // what is stopped would not see the other
+  SignalTask(command->pid, SIGTERM);
+  SignalTask(command->pid, SIGCONT);  // what is stopped would not see the other
   command->kill_timer =
       reactor_.AddTimer(ReadClocks().monotonic_us + options_.grace_period_ms * 1000,
-                        [command] { ::kill(-command->pid, SIGKILL); });
+                        [command] { SignalTask(command->pid, SIGKILL); });
 }
 
 // The process has ended; what is left of its group ends now, and what is in the pipes is all there
