@@ -25,9 +25,16 @@ void RecentOutcomes::Add(JobId job, OutcomePage::Entry entry) {
   // As the store gives it back.
   if (entry.outcome.results.byte_count() == 0) entry.outcome.results = {};
   bytes_ += ByteCount(entry.outcome);
+  kept.bytes += ByteCount(entry.outcome);
   kept.entries.push_back(std::move(entry));
-  // Whoever is so far behind reads pages of the store until this job's are few again.
-  while (bytes_ > byte_limit_ && !kept.entries.empty()) DropFirst(kept);
+  // Whoever is so far behind reads pages of the store. Of the job that has the most: others shall
+  // not pay for a follower who does not read.
+  while (bytes_ > byte_limit_) {
+    const auto most = std::max_element(
+        jobs_.begin(), jobs_.end(),
+        [](const auto& a, const auto& b) { return a.second.bytes < b.second.bytes; });
+    DropFirst(most->second);
+  }
 }
 
 bool RecentOutcomes::BeginsWithin(JobId job, RecordSequence committed) const {
@@ -67,6 +74,7 @@ std::optional<OutcomePage> RecentOutcomes::Read(JobId job, std::uint64_t cursor,
   }
   if (takes && next != kept.entries.begin()) {
     bytes_ -= bytes;
+    kept.bytes -= bytes;
     kept.dropped_through = page.next_cursor;
     kept.entries.erase(kept.entries.begin(), next);
   }
@@ -76,6 +84,7 @@ std::optional<OutcomePage> RecentOutcomes::Read(JobId job, std::uint64_t cursor,
 void RecentOutcomes::DropFirst(Kept& kept) {
   const OutcomePage::Entry& first = kept.entries.front();
   bytes_ -= ByteCount(first.outcome);
+  kept.bytes -= ByteCount(first.outcome);
   kept.dropped_through = first.sequence;
   kept.entries.pop_front();
 }

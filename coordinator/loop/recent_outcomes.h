@@ -41,6 +41,7 @@ class RecentOutcomes {
     int readers = 0;
     RecordSequence since = 0;
     std::uint64_t dropped_through = 0;  // up to this sequence they are not here any more
+    std::size_t bytes = 0;              // of entries
     std::deque<OutcomePage::Entry> entries;
   };
 

@@ -97,6 +97,19 @@ TEST(RecentOutcomesTest, WhatDoesNotFitIsForTheStore) {
   EXPECT_EQ(SequencesOf(recent.Read(JobId(8), 0, kPage)), Sequences{31});
 }
 
+TEST(RecentOutcomesTest, AReaderWhoDoesNotReadCostsItsOwnJob) {
+  RecentOutcomes recent(100'000);
+  recent.Keep(kJob, 0);
+  recent.Keep(JobId(8), 0);
+  for (std::uint64_t sequence = 1; sequence <= 9; ++sequence) {
+    recent.Add(kJob, Entry(sequence, 10'000));
+  }
+  recent.Add(JobId(8), Entry(10, 30'000));
+  EXPECT_EQ(SequencesOf(recent.Read(JobId(8), 0, kPage)), Sequences{10});
+  EXPECT_FALSE(recent.Read(kJob, 0, kPage).has_value());
+  EXPECT_EQ(SequencesOf(recent.Read(kJob, 8, kPage)), Sequences{9});
+}
+
 TEST(RecentOutcomesTest, BeginsWhereTheStoreHasAllBefore) {
   RecentOutcomes recent(1 << 20);
   EXPECT_FALSE(recent.BeginsWithin(kJob, 100));
