@@ -37,7 +37,8 @@ enum class PlantedBug : std::uint8_t {
   kOwedDroppedOnReconnect,  // what was under way when a connection broke is not said again
   kRunningNotListed,        // the hello leaves out what runs
   kStartsPastLease,
-  kRevokedTasksKept,  // what was handed back is started all the same
+  kAheadStartsPastLease,  // commands that were given ahead are not withdrawn when the lease ends
+  kRevokedTasksKept,      // what was handed back is started all the same
   kCapacityIgnored,
   kHandBackSwallowed,       // tasks are dropped without a word
   kForgottenBeforeDurable,  // outcomes are forgotten when they are sent

@@ -182,6 +182,8 @@ class World {
   }
   void Do(const worker::UploadOutput&) { HAUL_CHECK(false); }  // no report here has a file
   // Processes, which answer when the input says so.
+  void Do(const worker::AdvanceCommands&) {}
+  void Do(const worker::WithdrawCommands&) {}
   void Do(const worker::StopCommand&) {}
   void Do(const worker::KillCommands&) {}
   void Do(const worker::StartExecutor&) {}

@@ -77,27 +77,41 @@ std::uint64_t Machine::running() const {
 void Machine::Die() {
   alive_ = false;
   commands_.clear();
+  places_.clear();
   executors_.clear();
 }
 
 // ---- commands ----
 
 void Machine::Do(const worker::StartCommand& effect) {
-  const JobTraits& traits = *wiring_.traits(effect.job);
-  const TaskKey key{effect.assignment, effect.task};
-  HAUL_CHECK(!commands_.contains(key));
   checkers_.OnGiven(effect.job, effect.task, options_.process);
+  const TaskKey key{effect.assignment, effect.task};
+  if (effect.ahead) {
+    StartAhead(effect.assignment, places_[effect.assignment].Add({effect.task, effect.job}));
+  } else {
+    StartCommandNow(key, effect.job);
+  }
+}
+
+void Machine::StartCommandNow(const TaskKey& key, JobId job) {
+  const JobTraits& traits = *wiring_.traits(job);
+  HAUL_CHECK(!commands_.contains(key));
   if (traits.not_at == options_.worker) {
-    commands_[key] = {.job = effect.job, .start = ++last_start_};
+    commands_[key] = {.job = job, .start = ++last_start_};
     timeline_.After(timeline_.Between(0, 3'000), [this, key, start = last_start_] {
       const auto it = commands_.find(key);
       if (!alive_ || it == commands_.end() || it->second.start != start) return;
       commands_.erase(it);
-      wiring_.happened(worker::DirectoryMissing{key.first, key.second, "no such directory"}, {});
+      wiring_.when_awake([this, key](bool) {
+        worker::Places<CommandAhead>& places = places_[key.first];
+        StartAhead(key.first, places.OnEnd());
+        places.OnEndTold();
+        wiring_.happened(worker::DirectoryMissing{key.first, key.second, "no such directory"}, {});
+      });
     });
     return;
   }
-  const Task& task = commands_[key] = Start(key, effect.job);
+  const Task& task = commands_[key] = Start(key, job);
   bool times_out = false;
   const std::int64_t duration_us = Duration(traits, &times_out);
   const bool fails = times_out || timeline_.Chance(traits.fail_percent);
@@ -107,6 +121,7 @@ void Machine::Do(const worker::StartCommand& effect) {
   });
 }
 
+// The worker's launcher sees it, and passes the place on; its loop may look for that later.
 void Machine::CommandEnds(const TaskKey& key, std::uint64_t start, TaskStatus status, Cause cause) {
   const auto it = commands_.find(key);
   if (!alive_ || it == commands_.end() || it->second.start != start) return;
@@ -114,18 +129,53 @@ void Machine::CommandEnds(const TaskKey& key, std::uint64_t start, TaskStatus st
   const JobTraits& traits = *wiring_.traits(task.job);
   commands_.erase(it);
   Stopped(key, task, status);
-  const OutcomeHeader header{
-      .tasks = {key.second, 1},
-      .status = status,
-      .cause = status == TaskStatus::kSucceeded ? Cause::kNone : cause,
-      .busy_ns = static_cast<std::uint64_t>(traits.min_us + traits.max_us) * 500};
-  const bool large = timeline_.Chance(traits.large_percent);
-  wiring_.happened(worker::OutcomeArrived{.assignment = key.first,
-                                          .tasks = header.tasks,
-                                          .status = status,
-                                          .byte_count = kOutcomeBytes,
-                                          .output_pending = large},
-                   header);
+  Report report;
+  report.header = {.tasks = {key.second, 1},
+                   .status = status,
+                   .cause = status == TaskStatus::kSucceeded ? Cause::kNone : cause,
+                   .busy_ns = static_cast<std::uint64_t>(traits.min_us + traits.max_us) * 500};
+  report.event = worker::OutcomeArrived{.assignment = key.first,
+                                        .tasks = report.header.tasks,
+                                        .status = status,
+                                        .byte_count = kOutcomeBytes,
+                                        .output_pending = timeline_.Chance(traits.large_percent)};
+  wiring_.when_awake([this, key, report = std::move(report)](bool was_frozen) {
+    const std::optional<CommandAhead> next = places_[key.first].OnEnd();
+    if (next && !was_frozen) checkers_.OnGiven(next->job, next->task, options_.process);
+    const bool passed_on = StartAhead(key.first, next);
+    CommandReported(report, passed_on ? timeline_.Between(0, 2'000) : timeline_.Between(0, 50));
+  });
+}
+
+bool Machine::StartAhead(AssignmentId assignment, const std::optional<CommandAhead>& one) {
+  if (one) StartCommandNow({assignment, one->task}, one->job);
+  return one.has_value();
+}
+
+// In the order in which they ended.
+void Machine::CommandReported(Report report, std::int64_t delay_us) {
+  command_reports_.push_back(std::move(report));
+  last_command_report_us_ = std::max(last_command_report_us_, timeline_.now_us() + delay_us);
+  timeline_.After(last_command_report_us_ - timeline_.now_us(),
+                  [this] { wiring_.when_awake([this](bool) { TellOfCommand(); }); });
+}
+
+void Machine::TellOfCommand() {
+  if (!alive_ || command_reports_.empty()) return;  // or the commands were killed meanwhile
+  const Report next = std::move(command_reports_.front());
+  command_reports_.pop_front();
+  places_[std::get<worker::OutcomeArrived>(next.event).assignment].OnEndTold();
+  wiring_.happened(next.event, next.header);
+}
+
+void Machine::Do(const worker::AdvanceCommands& effect) {
+  StartAhead(effect.assignment, places_[effect.assignment].Advance());
+}
+
+std::vector<TaskIndex> Machine::Withdraw(AssignmentId assignment) {
+  std::vector<TaskIndex> tasks;
+  for (const CommandAhead& one : places_[assignment].Withdraw()) tasks.push_back(one.task);
+  return tasks;
 }
 
 // SIGTERM: most end soon, and some had ended anyway.
@@ -143,6 +193,8 @@ void Machine::Do(const worker::KillCommands&) {
     if (task.cpus_milli > 0) Stopped(key, task, TaskStatus::kCancelled);
   }
   commands_.clear();
+  places_.clear();
+  command_reports_.clear();
 }
 
 // ---- executors ----

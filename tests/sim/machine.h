@@ -8,8 +8,10 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/interval_set.h"
 #include "tests/sim/checkers.h"
@@ -17,6 +19,7 @@
 #include "tests/sim/timeline.h"
 #include "worker/core/effects.h"
 #include "worker/core/events.h"
+#include "worker/core/places.h"
 
 namespace haul::sim {
 
@@ -27,6 +30,8 @@ class Machine {
     std::function<void(worker::Event, coordinator::OutcomeHeader)> happened;
     std::function<const JobTraits*(JobId)> traits;
     std::function<bool()> faults;  // whether things may still go wrong by themselves
+    // Runs it now, or when the worker's process is no longer frozen; with whether it was.
+    std::function<void(std::function<void(bool was_frozen)>)> when_awake;
     // A task submits a job; `answered` is called when that has ended, or is not to be.
     std::function<void(const coordinator::ParentTask&, std::function<void()> answered)> call;
   };
@@ -39,6 +44,8 @@ class Machine {
   Machine(Timeline& timeline, Checkers& checkers, Options options, Wiring wiring);
 
   void Do(const worker::StartCommand& effect);
+  void Do(const worker::AdvanceCommands& effect);
+  std::vector<TaskIndex> Withdraw(AssignmentId assignment);
   void Do(const worker::StopCommand& effect);
   void Do(const worker::KillCommands& effect);
   void Do(const worker::StartExecutor& effect);
@@ -67,6 +74,10 @@ class Machine {
     bool blocked = false;      // waits for what it submitted, without a cpu
     std::int64_t rest_us = 0;  // that it takes then
   };
+  struct CommandAhead {
+    TaskIndex task = 0;
+    JobId job;
+  };
   struct Report {
     worker::Event event;
     coordinator::OutcomeHeader header;
@@ -89,7 +100,12 @@ class Machine {
   // How long it takes, and whether that is past its time limit.
   std::int64_t Duration(const JobTraits& traits, bool* times_out);
 
+  void StartCommandNow(const TaskKey& key, JobId job);
   void CommandEnds(const TaskKey& key, std::uint64_t start, TaskStatus status, Cause cause);
+  void CommandReported(Report report, std::int64_t delay_us);
+  void TellOfCommand();
+  // Whether there is one of them.
+  bool StartAhead(AssignmentId assignment, const std::optional<CommandAhead>& one);
 
   Executor* Find(worker::ExecutorId id);
   void Fill(worker::ExecutorId id, Executor& executor);
@@ -118,6 +134,9 @@ class Machine {
   std::uint64_t excused_milli_ = 0;
   std::int64_t excused_us_ = 0;
   std::map<TaskKey, Task> commands_;
+  std::map<AssignmentId, worker::Places<CommandAhead>> places_;
+  std::deque<Report> command_reports_;  // not looked for yet
+  std::int64_t last_command_report_us_ = 0;
   std::map<worker::ExecutorId, Executor> executors_;
 };
 

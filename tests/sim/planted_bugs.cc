@@ -49,6 +49,7 @@ constexpr Named kBugs[] = {
     HAUL_NAMED(kResumedBeyondCpus),
     HAUL_NAMED(kRunningNotListed),
     HAUL_NAMED(kStartsPastLease),
+    HAUL_NAMED(kAheadStartsPastLease),
     HAUL_NAMED(kRevokedTasksKept),
     HAUL_NAMED(kCapacityIgnored),
     HAUL_NAMED(kHandBackSwallowed),

@@ -58,6 +58,11 @@ SimWorker::SimWorker(Timeline& timeline, Checkers& checkers, const Options& opti
                     },
                 .traits = wiring_.traits,
                 .faults = wiring_.faults,
+                .when_awake =
+                    [this](const std::function<void(bool)>& work) {
+                      if (!frozen()) return work(false);
+                      deferred_.push_back([work] { work(true); });
+                    },
                 .call = wiring_.call}) {
   checkers_.OnProcessStarted(options_.process);
   Turn([this] { Step(worker::Started{}); });
@@ -303,6 +308,12 @@ void SimWorker::Take(const coordinator::SendAssignment& assignment) {
 // ---- what it answers for ----
 
 void SimWorker::Do(const worker::StartRun& effect) { machine_.Do(effect, effect.job); }
+
+void SimWorker::Do(const worker::WithdrawCommands& effect) {
+  later_.emplace_front(
+      worker::CommandsWithdrawn{effect.assignment, machine_.Withdraw(effect.assignment)},
+      OutcomeHeader{});
+}
 
 // It stops, as it was told or since it was to be drained by now: what runs and is not handed over
 // runs again elsewhere.

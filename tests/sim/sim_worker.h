@@ -86,6 +86,7 @@ class SimWorker {
   Now Clocks() const;
 
   void Do(const worker::StartRun& effect);
+  void Do(const worker::WithdrawCommands& effect);
   void Do(const worker::KillCommands& effect);
   void Do(const worker::ReportBlocked& effect);
   void Do(const worker::KeepOutcome& effect);

@@ -32,23 +32,6 @@ bool Core::IsAbandoned(AssignmentId id) const {
   return false;
 }
 
-void Core::StopCommandsOf(AssignmentId id, bool abandon, const std::string& by) {
-  for (auto it = state_.commands.lower_bound({id, 0});
-       it != state_.commands.end() && it->first.first == id; ++it) {
-    if (abandon) it->second.abandoned = true;
-    Emit(StopCommand{id, it->first.second, by});
-  }
-}
-
-void Core::KillAllCommands() {
-  for (const auto& [key, command] : state_.commands) {
-    Release(command.job, 1, command.cpus_milli);
-    EraseJobIfUnused(command.job);
-  }
-  state_.commands.clear();
-  Emit(KillCommands{});
-}
-
 void Core::StopRunsOf(AssignmentId id, bool abandon) {
   for (auto& [executor_id, executor] : state_.executors) {
     const auto run = executor.runs.find(id);
@@ -72,6 +55,7 @@ void Core::StopRunsOf(AssignmentId id, bool abandon) {
 
 // What runs of `tasks` is asked to stop, and what an executor has not started of them comes back.
 void Core::StopSome(AssignmentId id, const IntervalSet& tasks, const std::string& by) {
+  WithdrawOf(id);
   for (auto it = state_.commands.lower_bound({id, 0});
        it != state_.commands.end() && it->first.first == id; ++it) {
     if (tasks.Contains(it->first.second)) Emit(StopCommand{id, it->first.second, by});
@@ -132,7 +116,7 @@ void Core::Settle(AssignmentId id) {
   ForgetIfAnswered(id);
 }
 
-// A revoke takes from what waits here first, then from what executors have not started; it is
+// A revoke takes from what waits here first, then from what was given on and has not started; it is
 // answered once, when no more can come.
 void Core::AnswerRevokes(AssignmentId id, HeldAssignment& assignment) {
   while (!assignment.revokes.empty()) {
@@ -154,8 +138,12 @@ void Core::AnswerRevokes(AssignmentId id, HeldAssignment& assignment) {
   }
 }
 
-// Whether an executor's answer is due.
+// Whether an answer is due.
 bool Core::ReclaimForRevoke(AssignmentId id, std::uint64_t count) {
+  if (const auto ahead = state_.ahead.find(id); ahead != state_.ahead.end()) {
+    Withdraw(id, ahead->second);
+    if (ahead->second.withdrawing) return true;
+  }
   for (auto it = state_.executors.rbegin(); it != state_.executors.rend(); ++it) {
     const auto run = it->second.runs.find(id);
     if (run == it->second.runs.end() || it->second.phase != ExecutorState::Phase::kReady) continue;

@@ -47,7 +47,9 @@ std::optional<std::int64_t> Core::NextDeadlineUs() const {
   const auto at = [&next](std::int64_t deadline_us) {
     next = std::min(next.value_or(deadline_us), deadline_us);
   };
-  bool anything_to_reclaim = false;
+  bool anything_to_reclaim =
+      std::any_of(state_.ahead.begin(), state_.ahead.end(),
+                  [](const auto& entry) { return entry.second.may_give_back; });
   for (const auto& [id, executor] : state_.executors) {
     if (Waits(executor)) at(executor.idle_since_us + options_.process_idle_us);
     for (const auto& [assignment, run] : executor.runs) {
@@ -63,7 +65,7 @@ std::optional<std::int64_t> Core::NextDeadlineUs() const {
   if (state_.drain_deadline_us > 0 && !state_.stopping) at(state_.drain_deadline_us);
   if (state_.alone_restart.retry_at_us > now_.monotonic_us) at(state_.alone_restart.retry_at_us);
   if (state_.owed.HasUnsent() && Gathers()) at(state_.last_sent_us + options_.gather_us);
-  // What executors were given and have not started is taken back when the lease ends.
+  // What was given on and has not started is taken back when the lease ends.
   if (anything_to_reclaim && LeaseHolds() && !Planted(PlantedBug::kStartsPastLease)) {
     at(state_.last_heard_us + state_.lease_us + 1);
   }

@@ -24,6 +24,9 @@ struct CoreOptions {
   std::size_t owed_byte_limit = 64u << 20;    // past it nothing new is started
   std::uint64_t uploading_limit = 64;         // likewise, tasks with large outputs on their way
   std::size_t message_byte_limit = 1u << 20;  // of outcomes in one message
+  // Commands that may wait where they are started, so that the next of a job does not wait for this
+  // core when one ends: what all places together start until the core hears of it.
+  std::size_t commands_ahead_limit = 32;
   // While there is more to start, outcomes wait so long after a message for company: a message, and
   // the coordinator's commit, cost more than what one short task brings.
   std::int64_t gather_us = 4'000;
@@ -69,6 +72,8 @@ class Core {
   const State& state() const { return state_; }
 
  private:
+  enum class Progress : std::uint8_t { kDone, kNoRoom };
+
   void On(const Started&);
   void On(const Welcomed&);
   void On(const CoordinatorHeard&);
@@ -84,6 +89,7 @@ class Core {
   void On(const OutcomeArrived&);
   void On(const OutputUploaded&);
   void On(const DirectoryMissing&);
+  void On(const CommandsWithdrawn&);
   void On(const TasksReclaimed&);
   void On(const TaskBlocked&);
   void On(const ResumeAsked&);
@@ -96,8 +102,6 @@ class Core {
   void Drain(std::int64_t deadline_us = 0);
   bool IsAbandoned(AssignmentId id) const;
   void Drop(AssignmentId id);
-  void StopCommandsOf(AssignmentId id, bool abandon, const std::string& by);
-  void KillAllCommands();
   void StopRunsOf(AssignmentId id, bool abandon);
   void StopSome(AssignmentId id, const IntervalSet& tasks, const std::string& by);
   // What becomes of pending tasks that will not run here, and whether the rest may start.
@@ -120,7 +124,6 @@ class Core {
   void End(ExecutorId id, ExecutorState& executor);
   void Reclaim(ExecutorId id, AssignmentId assignment, Run& run, std::uint64_t count);
   void StopRunOf(ExecutorId id, AssignmentId assignment, Run& run);
-  bool CommandEnded(AssignmentId assignment, TaskIndex task);
   bool FunctionsEnded(ExecutorId executor, AssignmentId assignment, TaskRange tasks);
   void RemoveUnfinished(ExecutorId id, AssignmentId assignment, Run& run, TaskRange tasks);
   void ReportSuspect(const ExecutorDied& event, const Suspect& suspect, Run& run);
@@ -134,7 +137,20 @@ class Core {
   }
   std::optional<ExecutorId> ExecutorForOne(AssignmentId id, const HeldAssignment& assignment);
   void StartTheOne(ExecutorId id, const ExecutorState& executor);
+  void Reserve(JobId job, std::uint64_t count, std::uint64_t cpus_milli);
   void Release(JobId job, std::uint64_t count, std::uint64_t cpus_milli);
+
+  // commands.cc: what is started as a process of its own.
+  Progress StartCommands(AssignmentId id, HeldAssignment& assignment);
+  void Start(AssignmentId id, HeldAssignment& assignment, bool ahead);
+  void GiveAhead(AssignmentId id, HeldAssignment& assignment);
+  bool CommandEnded(AssignmentId assignment, TaskIndex task);
+  void TakePlace(AssignmentId id);
+  void Withdraw(AssignmentId id, CommandsAhead& ahead);
+  void WithdrawOf(AssignmentId id);
+  void WithdrawAll();
+  void StopCommandsOf(AssignmentId id, bool abandon, const std::string& by);
+  void KillAllCommands();
 
   // blocking.cc: tasks that wait for what they submitted.
   Run* FindRunning(ExecutorId executor, AssignmentId assignment, TaskIndex task);
@@ -148,7 +164,6 @@ class Core {
   void EraseJobIfUnused(JobId job);
 
   // scheduling.cc: what may start.
-  enum class Progress : std::uint8_t { kDone, kNoRoom };
   bool MayStart() const;
   bool Gathers() const;
   bool LeaseHolds() const;
@@ -158,13 +173,12 @@ class Core {
   void UpdateSchedulable(AssignmentId id);
   bool WantsToStart(AssignmentId id, const HeldAssignment& assignment) const;
   void Schedule();
-  Progress StartCommands(AssignmentId id, HeldAssignment& assignment);
   Progress StartAlone(AssignmentId id, HeldAssignment& assignment);
   Progress StartRuns(AssignmentId id, HeldAssignment& assignment);
   void Give(ExecutorId executor, AssignmentId id, HeldAssignment& assignment, std::uint64_t extra);
   void Rebalance(AssignmentId id, const HeldAssignment& assignment);
   void ReclaimAll();
-  void MakeRoom(std::int32_t priority);
+  void MakeRoom(const ScheduleKey& key);
   void Narrow(JobId job);
   std::uint64_t FreeSlots(const HeldAssignment& assignment) const;
 

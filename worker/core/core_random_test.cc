@@ -12,6 +12,7 @@
 #include <set>
 
 #include "worker/core/core.h"
+#include "worker/core/places.h"
 
 namespace haul::worker {
 namespace {
@@ -69,6 +70,11 @@ class World {
       std::visit([this, &event](const auto& e) { Do(e, event); }, effect);
     }
     core_->CheckInvariants();
+    while (!withdrawn_.empty()) {
+      const CommandsWithdrawn next = std::move(withdrawn_.front());
+      withdrawn_.pop_front();
+      Send(next);
+    }
   }
 
   void Turn(bool faults) {
@@ -251,21 +257,39 @@ class World {
           std::next(commands_.begin(), static_cast<std::ptrdiff_t>(random_() % commands_.size()));
       const Key key = *it;
       commands_.erase(it);
-      if (Chance(5)) return Send(DirectoryMissing{key.first, key.second, ""});
-      const bool large = Chance(10);
-      return Send(
+      Launch(key.first, places_[key.first].OnEnd());
+      if (Chance(5)) {
+        ended_commands_.emplace_back(key.first, DirectoryMissing{key.first, key.second, ""});
+        return;
+      }
+      ended_commands_.emplace_back(
+          key.first,
           OutcomeArrived{.assignment = key.first,
                          .tasks = {key.second, 1},
                          .status = Chance(80) ? TaskStatus::kSucceeded : TaskStatus::kFailed,
                          .byte_count = 50,
-                         .output_pending = large});
+                         .output_pending = Chance(10)});
+      return;
     }
+    // The loop looks for them later, in their order.
+    if (!ended_commands_.empty() && Chance(80)) return TellOfCommand();
     if (!uploads_.empty()) {
       const Key key = *uploads_.begin();
       uploads_.erase(uploads_.begin());
       return Send(
           OutputUploaded{.assignment = key.first, .tasks = {key.second, 1}, .byte_count = 50});
     }
+  }
+
+  void Launch(AssignmentId assignment, const std::optional<TaskIndex>& task) {
+    if (task) EXPECT_TRUE(commands_.insert({assignment, *task}).second);
+  }
+
+  void TellOfCommand() {
+    const auto [assignment, event] = std::move(ended_commands_.front());
+    ended_commands_.pop_front();
+    places_[assignment].OnEndTold();
+    Send(event);
   }
 
   void ReadExecutor() {
@@ -356,10 +380,21 @@ class World {
 
   // --- effects ---
   void Do(const StartCommand& e, const Event&) {
-    EXPECT_TRUE(commands_.insert({e.assignment, e.task}).second);
+    Launch(e.assignment, e.ahead ? places_[e.assignment].Add(e.task) : e.task);
+  }
+  void Do(const AdvanceCommands& e, const Event&) {
+    Launch(e.assignment, places_[e.assignment].Advance());
+  }
+  void Do(const WithdrawCommands& e, const Event&) {
+    const std::deque<TaskIndex> tasks = places_[e.assignment].Withdraw();
+    withdrawn_.push_back({e.assignment, {tasks.begin(), tasks.end()}});
   }
   void Do(const StopCommand&, const Event&) {}
-  void Do(const KillCommands&, const Event&) { commands_.clear(); }
+  void Do(const KillCommands&, const Event&) {
+    commands_.clear();
+    places_.clear();
+    ended_commands_.clear();
+  }
   void Do(const UploadOutput& e, const Event&) { uploads_.insert({e.assignment, e.tasks.first}); }
   void Do(const StartExecutor& e, const Event&) { executors_[e.executor]; }
   void Do(const EndExecutor& e, const Event&) { ending_.insert(e.executor); }
@@ -448,6 +483,9 @@ class World {
   std::map<AssignmentId, std::deque<TaskRange>> unsealed_;
   std::map<std::uint64_t, std::vector<std::pair<AssignmentId, TaskRange>>> batches_;
   std::set<Key> commands_;
+  std::map<AssignmentId, Places<TaskIndex>> places_;
+  std::deque<std::pair<AssignmentId, Event>> ended_commands_;  // not told yet
+  std::deque<CommandsWithdrawn> withdrawn_;
   std::set<Key> uploads_;
   std::map<ExecutorId, FakeExecutor> executors_;
   std::set<ExecutorId> ending_;

@@ -47,7 +47,7 @@ class CoreTest : public testing::Test {
     }
     worker().Send(Welcomed{.lease_us = 15'000'000, .dropped = {}});
   }
-  void WelcomeForCommands() { Welcome({}); }
+  void WelcomeForCommands() { Welcome({.commands_ahead_limit = 0}); }
   void WelcomeForFunctions(std::uint32_t processes = 1) {
     Welcome({.processes = processes, .serves_functions = true});
   }
@@ -160,7 +160,7 @@ TEST_F(CoreTest, OutcomesAreOwedUntilTheyAreDurableAndResentUnchanged) {
 }
 
 TEST_F(CoreTest, OutcomesGatherWhileThereIsMoreToStart) {
-  Welcome({.gather_us = 4'000});
+  Welcome({.commands_ahead_limit = 0, .gather_us = 4'000});
   worker().now.monotonic_us += 1'000'000;
   worker().Send(Commands(kFirst, kJob, {0, 4}, 2));
   ExpectStart(kFirst, 0);
@@ -189,7 +189,7 @@ TEST_F(CoreTest, OutcomesGatherWhileThereIsMoreToStart) {
 }
 
 TEST_F(CoreTest, WhatWaitsBehindAWriteIsOneBatchAndAMessageIsBounded) {
-  Welcome({.message_byte_limit = 250});
+  Welcome({.message_byte_limit = 250, .commands_ahead_limit = 0});
   worker().Send(Commands(kFirst, kJob, {0, 5}, 5));
   ExpectStart(kFirst, 0);
   ExpectStart(kFirst, 1);
@@ -212,7 +212,7 @@ TEST_F(CoreTest, WhatWaitsBehindAWriteIsOneBatchAndAMessageIsBounded) {
 }
 
 TEST_F(CoreTest, PastTheCapOfOwedBytesNothingStarts) {
-  Welcome({.owed_byte_limit = 150});
+  Welcome({.owed_byte_limit = 150, .commands_ahead_limit = 0});
   worker().Send(Commands(kFirst, kJob, {0, 4}, 2));
   ExpectStart(kFirst, 0);
   ExpectStart(kFirst, 1);
@@ -421,7 +421,7 @@ TEST_F(CoreTest, AfterADrainsDeadlineWhatStillRunsIsHandedBack) {
 }
 
 TEST_F(CoreTest, StopKillsHandsEverythingBackAndLeavesWhenNothingRuns) {
-  WelcomeForFunctions();
+  Welcome({.serves_functions = true, .commands_ahead_limit = 0});
   worker().Send(Commands(kFirst, kJob, {0, 5}, 1));
   ExpectStart(kFirst, 0);
   worker().Send(StopRequested{});

@@ -18,6 +18,17 @@ struct StartCommand {
   JobId job;
   TaskIndex task = 0;
   std::uint32_t attempt = 1;
+  // Not now, but behind those that were given ahead before: the first of them starts, without
+  // asking, when a command of its assignment ends, in its place (places.h).
+  bool ahead = false;
+};
+// The first of those that were given ahead starts now, if all of them have not started meanwhile.
+struct AdvanceCommands {
+  AssignmentId assignment;
+};
+// Those that were given ahead and have not started come back: CommandsWithdrawn is the next event.
+struct WithdrawCommands {
+  AssignmentId assignment;
 };
 // SIGTERM, a grace period, SIGKILL. Its outcome comes all the same.
 struct StopCommand {
@@ -132,9 +143,9 @@ struct SayDraining {};
 struct Leave {};
 
 using Effect =
-    std::variant<StartCommand, StopCommand, KillCommands, StartExecutor, EndExecutor, StartRun,
-                 ReclaimRun, StopRun, StopTasks, ResumeTask, ReportBlocked, KeepOutcome,
-                 UploadOutput, RecordOutcome, SealBatch, SendBatch, ForgetBatches, VoidBatch,
-                 SendHandedBack, ForgetAssignment, SayDraining, Leave>;
+    std::variant<StartCommand, AdvanceCommands, WithdrawCommands, StopCommand, KillCommands,
+                 StartExecutor, EndExecutor, StartRun, ReclaimRun, StopRun, StopTasks, ResumeTask,
+                 ReportBlocked, KeepOutcome, UploadOutput, RecordOutcome, SealBatch, SendBatch,
+                 ForgetBatches, VoidBatch, SendHandedBack, ForgetAssignment, SayDraining, Leave>;
 
 }  // namespace haul::worker

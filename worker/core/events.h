@@ -94,6 +94,12 @@ struct DirectoryMissing {
   TaskIndex task = 0;
   std::string message;
 };
+// The answer to WithdrawCommands: they will not start. What else was given ahead has started, or
+// has ended.
+struct CommandsWithdrawn {
+  AssignmentId assignment;
+  std::vector<TaskIndex> tasks;
+};
 // An executor gives back what it had not started: the answer to ReclaimRun (an empty range:
 // everything has started), or after StopRun.
 struct TasksReclaimed {
@@ -132,10 +138,10 @@ struct ExecutorDied {
 };
 struct TimePassed {};
 
-using Event =
-    std::variant<Started, Welcomed, CoordinatorHeard, AssignmentReceived, RevokeReceived,
-                 CancelReceived, BatchesDurable, DrainRequested, StopRequested, DepartReceived,
-                 Disconnected, SendSlotFree, OutcomeArrived, OutputUploaded, DirectoryMissing,
-                 TasksReclaimed, TaskBlocked, ResumeAsked, ExecutorReady, ExecutorDied, TimePassed>;
+using Event = std::variant<Started, Welcomed, CoordinatorHeard, AssignmentReceived, RevokeReceived,
+                           CancelReceived, BatchesDurable, DrainRequested, StopRequested,
+                           DepartReceived, Disconnected, SendSlotFree, OutcomeArrived,
+                           OutputUploaded, DirectoryMissing, CommandsWithdrawn, TasksReclaimed,
+                           TaskBlocked, ResumeAsked, ExecutorReady, ExecutorDied, TimePassed>;
 
 }  // namespace haul::worker

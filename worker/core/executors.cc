@@ -38,6 +38,11 @@ void Core::Reclaim(ExecutorId id, AssignmentId assignment, Run& run, std::uint64
   Emit(ReclaimRun{id, assignment, count});
 }
 
+void Core::Reserve(JobId job, std::uint64_t count, std::uint64_t cpus_milli) {
+  state_.reserved_milli += count * cpus_milli;
+  state_.jobs.at(job).running += count;
+}
+
 void Core::Release(JobId job, std::uint64_t count, std::uint64_t cpus_milli) {
   state_.reserved_milli -= count * cpus_milli;
   state_.jobs.at(job).running -= count;
@@ -53,9 +58,8 @@ void Core::EraseJobIfUnused(JobId job) {
 void Core::SetReserved(ExecutorState& executor, Run& run, std::uint64_t reserved) {
   if (reserved > run.reserved) {
     const std::uint64_t more = reserved - run.reserved;
-    state_.reserved_milli += more * run.cpus_milli;
     executor.reserved_milli += more * run.cpus_milli;
-    state_.jobs.at(run.job).running += more;
+    Reserve(run.job, more, run.cpus_milli);
   } else {
     const std::uint64_t less = run.reserved - reserved;
     executor.reserved_milli -= less * run.cpus_milli;
@@ -85,16 +89,6 @@ void Core::RemoveUnfinished(ExecutorId id, AssignmentId assignment, Run& run, Ta
 }
 
 // Whether its outcome is waited for.
-bool Core::CommandEnded(AssignmentId assignment, TaskIndex task) {
-  const auto it = state_.commands.find({assignment, task});
-  if (it == state_.commands.end()) return false;
-  const RunningCommand command = it->second;
-  state_.commands.erase(it);
-  Release(command.job, 1, command.cpus_milli);
-  EraseJobIfUnused(command.job);
-  return !command.abandoned;
-}
-
 bool Core::FunctionsEnded(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
   const auto executor = state_.executors.find(id);
   if (executor == state_.executors.end()) return false;

@@ -44,6 +44,7 @@ void CheckReservations(const State& state, std::uint64_t capacity_milli) {
   absl::btree_map<JobId, std::uint64_t> running;
   absl::btree_map<JobId, std::uint64_t> assignments;
   for (const auto& [key, command] : state.commands) {
+    if (command.ahead) continue;
     reserved_milli += command.cpus_milli;
     used_milli += command.cpus_milli;
     ++running[command.job];
@@ -83,10 +84,30 @@ void CheckReservations(const State& state, std::uint64_t capacity_milli) {
   for (const auto& [id, count] : running) HAUL_CHECK(state.jobs.contains(id));
 }
 
+// Whoever was given ahead is behind one that has a place.
+void CheckAhead(const State& state) {
+  std::size_t count = 0;
+  for (const auto& [id, ahead] : state.ahead) {
+    HAUL_CHECK(!ahead.tasks.empty());
+    for (const TaskIndex task : ahead.tasks) HAUL_CHECK(state.commands.at({id, task}).ahead);
+    count += ahead.tasks.size();
+    bool has_place = false;
+    for (auto it = state.commands.lower_bound({id, 0});
+         it != state.commands.end() && it->first.first == id; ++it) {
+      has_place = has_place || !it->second.ahead;
+    }
+    HAUL_CHECK(has_place);
+  }
+  HAUL_CHECK(count == state.ahead_count);
+  for (const auto& [key, command] : state.commands) count -= command.ahead ? 1 : 0;
+  HAUL_CHECK(count == 0);
+}
+
 }  // namespace
 
 void Core::CheckInvariants() const {
   CheckHeldTasks(state_);
+  CheckAhead(state_);
   CheckReservations(state_, capacity_milli_);
   for (const auto& [id, assignment] : state_.assignments) {
     const bool listed = state_.schedulable.contains(KeyOf(id, assignment));

@@ -39,7 +39,8 @@ bool Core::MayStart() const {
 bool Core::WantsToStart(AssignmentId id, const HeldAssignment& assignment) const {
   if (assignment.cancelled || !assignment.revokes.empty()) return false;
   if (!assignment.pending.empty()) return true;
-  if (assignment.kind == WorkKind::kCommand || RunsOneAtATime(assignment)) return false;
+  if (assignment.kind == WorkKind::kCommand) return state_.ahead.contains(id);
+  if (RunsOneAtATime(assignment)) return false;
   for (const auto& [executor_id, executor] : state_.executors) {
     const auto run = executor.runs.find(id);
     if (run == executor.runs.end() || run->second.abandoned) continue;
@@ -61,7 +62,7 @@ void Core::UpdateSchedulable(AssignmentId id) {
 void Core::Schedule() {
   if (!MayStart()) return ReclaimAll();
   // Then a run that was told to give way does not get its tasks back.
-  if (used_milli() > capacity_milli_) return;
+  if (used_milli() > capacity_milli_) return WithdrawAll();
   std::int64_t stuck_depth = -1;  // of what does not fit
   auto it = state_.schedulable.begin();
   while (it != state_.schedulable.end()) {
@@ -81,7 +82,7 @@ void Core::Schedule() {
     }
     UpdateSchedulable(key.assignment);
     if (progress == Progress::kNoRoom) {
-      MakeRoom(assignment.priority);
+      MakeRoom(key);
       if (state_.blocked_milli.empty()) return;
       // What keeps the room may wait for what is deeper.
       stuck_depth = assignment.depth;
@@ -98,23 +99,6 @@ std::uint64_t Core::FreeSlots(const HeldAssignment& assignment) const {
   const std::uint64_t free_milli =
       FreeMilli(capacity_milli_, state_.reserved_milli, state_.blocked_milli, assignment.depth);
   return std::min(of_job, free_milli / assignment.cpus_milli);
-}
-
-Core::Progress Core::StartCommands(AssignmentId id, HeldAssignment& assignment) {
-  HeldJob& job = state_.jobs.at(assignment.job);
-  while (!assignment.pending.empty()) {
-    if (job.running >= job.width) return Progress::kDone;
-    if (FreeSlots(assignment) == 0) return Progress::kNoRoom;
-    const TaskIndex task = assignment.pending.First(1).first;
-    assignment.pending.Remove({task, 1});
-    state_.commands[{id, task}] = {.job = assignment.job, .cpus_milli = assignment.cpus_milli};
-    state_.reserved_milli += assignment.cpus_milli;
-    ++job.running;
-    const auto charged = assignment.charged.find(task);
-    const std::uint32_t before = charged == assignment.charged.end() ? 0 : charged->second;
-    Emit(StartCommand{id, assignment.job, task, before + 1});
-  }
-  return Progress::kDone;
 }
 
 Core::Progress Core::StartAlone(AssignmentId id, HeldAssignment& assignment) {
@@ -295,8 +279,9 @@ void Core::Rebalance(AssignmentId id, const HeldAssignment& assignment) {
   }
 }
 
-// Nothing new may start: executors give back what they have not started.
+// Nothing new may start: what has not started comes back.
 void Core::ReclaimAll() {
+  if (!Planted(PlantedBug::kAheadStartsPastLease)) WithdrawAll();
   for (auto& [executor_id, executor] : state_.executors) {
     if (executor.phase != ExecutorState::Phase::kReady) continue;
     for (auto& [id, run] : executor.runs) {
@@ -307,14 +292,20 @@ void Core::ReclaimAll() {
   }
 }
 
-// Something of `priority` waits for cpus: what is behind it and has not started comes back, so that
-// what ends next makes room.
-void Core::MakeRoom(std::int32_t priority) {
+// Something waits for cpus: what is behind it and has not started comes back, so that what ends
+// next makes room. Of functions only those of lower priority: others take turns by their widths.
+void Core::MakeRoom(const ScheduleKey& key) {
+  for (auto& [id, ahead] : state_.ahead) {
+    const auto assignment = state_.assignments.find(id);
+    if (assignment != state_.assignments.end() && key < KeyOf(id, assignment->second)) {
+      Withdraw(id, ahead);
+    }
+  }
   for (auto& [executor_id, executor] : state_.executors) {
     if (executor.phase != ExecutorState::Phase::kReady) continue;
     for (auto& [id, run] : executor.runs) {
       if (!run.may_give_back || run.reclaiming || run.stopping) continue;
-      if (state_.assignments.at(id).priority < priority) {
+      if (state_.assignments.at(id).priority < -key.negated_priority) {
         Reclaim(executor_id, id, run, run.unfinished.size());
       }
     }
@@ -325,6 +316,9 @@ void Core::MakeRoom(std::int32_t priority) {
 void Core::Narrow(JobId job_id) {
   const HeldJob& job = state_.jobs.at(job_id);
   if (job.running <= job.width) return;
+  for (auto& [id, ahead] : state_.ahead) {
+    if (state_.commands.lower_bound({id, 0})->second.job == job_id) Withdraw(id, ahead);
+  }
   std::uint64_t excess = job.running - job.width;
   for (auto executor = state_.executors.rbegin(); executor != state_.executors.rend(); ++executor) {
     if (executor->second.phase != ExecutorState::Phase::kReady) continue;

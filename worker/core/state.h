@@ -53,6 +53,16 @@ struct RunningCommand {
   JobId job;
   std::uint64_t cpus_milli = 0;
   bool abandoned = false;  // nobody waits for its outcome
+  // Has no place of its own, as far as is known: it takes that of one of its assignment that ends.
+  bool ahead = false;
+};
+
+// Commands of one assignment that were given ahead, in the order in which they take places. While
+// there are any, one of the assignment has a place.
+struct CommandsAhead {
+  std::deque<TaskIndex> tasks;
+  bool may_give_back = true;  // as far as is known, some have not started
+  bool withdrawing = false;   // an answer is due
 };
 
 // Tasks of a run that were asked to stop, while the rest goes on.
@@ -126,7 +136,9 @@ struct State {
 
   absl::btree_map<AssignmentId, HeldAssignment> assignments;
   absl::btree_map<JobId, HeldJob> jobs;
-  absl::btree_map<CommandKey, RunningCommand> commands;
+  absl::btree_map<CommandKey, RunningCommand> commands;  // those that were given ahead, too
+  absl::btree_map<AssignmentId, CommandsAhead> ahead;    // none of them is empty
+  std::size_t ahead_count = 0;
   absl::btree_map<ExecutorId, ExecutorState> executors;
   std::vector<ExecutorSlot> slots;
   ExecutorSlot alone_restart;                // its backoff only

@@ -30,8 +30,9 @@ constexpr std::size_t kMostBytesPerTurn = 16 * kReadBytes;
 // What ends sooner is read once, at its end: its pipes need no watching, which would be half of all
 // that is done for it. What writes more than a pipe holds waits as long, once.
 constexpr std::int64_t kUnwatchedUs = 5'000;
-// What does not end sooner is heard of then; its time limit and its being stopped begin then.
-constexpr std::int64_t kStartedUs = 2'000;
+// How often the launcher is asked for news while there is some: a wake for each would cost more
+// than what is to be done. Time limits, and being stopped, begin as late.
+constexpr std::int64_t kLookUs = 5'000;
 constexpr std::int64_t kScanIntervalUs = 20'000;
 constexpr std::int64_t kHousekeepingIntervalUs = 250'000;
 constexpr std::size_t kMostSamplesPerTurn = 50;
@@ -74,6 +75,13 @@ bool HasTerminal() {
 void SignalTask(pid_t pid, int signal) {
   ::kill(-pid, signal);
   if (::getpgid(pid) != pid) ::kill(pid, signal);
+}
+
+// Whether it waits to be waited for.
+bool HasEnded(pid_t pid) {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == pid;
 }
 
 bool IsShortage(const SpawnResult& result) {
@@ -134,19 +142,17 @@ CommandRunner::CommandRunner(Reactor& reactor, CommandListener& listener, const 
   // what it schedules by sessions.
   settings_.group = HasTerminal() ? ProcessGroup::kOwnSession : ProcessGroup::kOwnGroup;
   max_running_ = TasksThatFit(open_files);
-  wake_handler_ = reactor_.AddWakeHandler([this] { TakeStarted(); });
-  HAUL_CHECK(reactor_.Watch(launcher_.ends_fd(), EPOLLIN, [this](std::uint32_t) { OnEnds(); }));
+  wake_handler_ = reactor_.AddWakeHandler([this] { TakeNews(); });
 }
 
 CommandRunner::~CommandRunner() {
   reactor_.RemoveWakeHandler(wake_handler_);
-  reactor_.Unwatch(launcher_.ends_fd());
-  for (const TimerId timer : {rest_timer_, watch_timer_, started_timer_, tell_timer_, scan_timer_,
+  for (const TimerId timer : {rest_timer_, watch_timer_, look_timer_, tell_timer_, scan_timer_,
                               housekeeping_timer_, limits_timer_}) {
     reactor_.CancelTimer(timer);
   }
   launcher_.Close();
-  for (const LaunchResult& result : launcher_.TakeResults()) {
+  for (const LaunchResult& result : launcher_.Take(false).started) {
     if (!result.spawned.ok()) continue;
     ::kill(-result.spawned.pid, SIGKILL);
     for (const int fd : {result.spawned.pidfd, result.output_fd, result.error_fd}) ::close(fd);
@@ -167,68 +173,85 @@ CommandRunner::~CommandRunner() {
   RemoveTree(tasks_directory_);
 }
 
-void CommandRunner::Start(CommandTask task) {
+CommandRunner::Command* CommandRunner::Add(CommandTask task) {
   const std::string path = tasks_directory_ + "/" + std::to_string(task.assignment.value()) + "-" +
                            std::to_string(task.task) + "-" + std::to_string(task.attempt);
-  auto command = std::make_unique<Command>(std::move(task), path);
+  auto added = std::make_unique<Command>(std::move(task), path);
+  Command* command = added.get();
   command->key = next_key_++;
   if (command->task.command->temporary_directory()) command->temporary_directory = path + ".cwd";
   const bool is_new =
-      by_name_.emplace(std::pair(command->task.assignment, command->task.task), command.get())
-          .second;
+      by_name_.emplace(std::pair(command->task.assignment, command->task.task), command).second;
   HAUL_CHECK(is_new);
   if (command->task.memory_bytes > 0) ++limited_by_memory_;
-  waiting_.push_back(command->key);
-  commands_.emplace(command->key, std::move(command));
+  commands_.emplace(command->key, std::move(added));
+  return command;
+}
+
+void CommandRunner::Start(CommandTask task) {
+  waiting_.push_back(Add(std::move(task))->key);
   Pump();
+}
+
+void CommandRunner::StartAhead(CommandTask task) {
+  Command* command = Add(std::move(task));
+  command->state = Command::State::kAhead;
+  ++ahead_count_;
+  command->start = next_start_++;
+  started_.emplace(command->start, command);
+  launcher_.LaunchAfter({command->key, command->task, command->temporary_directory});
+  LookSoon();
+}
+
+std::vector<TaskIndex> CommandRunner::Withdraw(AssignmentId assignment) {
+  std::vector<TaskIndex> tasks;
+  for (const std::uint64_t key : launcher_.Withdraw(assignment)) {
+    tasks.push_back(Forget(commands_.at(key).get())->task.task);
+  }
+  return tasks;
 }
 
 // Hands what waits to the launcher, as far as descriptors and its queue allow.
 void CommandRunner::Pump() {
-  while (!waiting_.empty() && rest_timer_.number == 0 && started_.size() < max_running_) {
+  while (!waiting_.empty() && rest_timer_.number == 0 && running() < max_running_) {
     const auto it = commands_.find(waiting_.front());
     if (it == commands_.end()) {  // stopped before it started
       waiting_.pop_front();
       continue;
     }
     Command* command = it->second.get();
+    LookSoon();
     if (!launcher_.TryLaunch({command->key, command->task, command->temporary_directory})) return;
     waiting_.pop_front();
     command->state = Command::State::kLaunching;
     command->start = next_start_++;
     started_.emplace(command->start, command);
-    ++launching_;
-    LookForStarted();
   }
 }
 
-void CommandRunner::LookForStarted() {
-  if (started_timer_.number != 0) return;
-  started_timer_ = reactor_.AddTimer(ReadClocks().monotonic_us + kStartedUs, [this] {
-    started_timer_ = {};
-    TakeStarted();
-    if (launching_ > 0) LookForStarted();
+void CommandRunner::LookSoon() {
+  if (look_timer_.number != 0) return;
+  look_timer_ = reactor_.AddTimer(ReadClocks().monotonic_us + kLookUs, [this] {
+    look_timer_ = {};
+    TakeNews();
   });
 }
 
-void CommandRunner::OnEnds() {
-  const std::vector<std::uint64_t> ended = launcher_.TakeEnded();
-  TakeStarted();
-  for (const std::uint64_t key : ended) OnExited(commands_.at(key).get());
-}
-
-void CommandRunner::TakeStarted() {
-  for (const LaunchResult& result : launcher_.TakeResults()) {
-    --launching_;
+void CommandRunner::TakeNews() {
+  const LaunchNews news = launcher_.Take(look_timer_.number != 0);
+  if (!news.started.empty() || !news.ended.empty()) LookSoon();
+  for (const LaunchResult& result : news.started) {
     const auto it = commands_.find(result.key);
     HAUL_CHECK(it != commands_.end());
     Command* command = it->second.get();
+    if (command->state == Command::State::kAhead) --ahead_count_;
     if (result.spawned.ok()) {
       OnStarted(command, result);
     } else {
       OnStartFailed(command, result);
     }
   }
+  for (const std::uint64_t key : news.ended) OnExited(commands_.at(key).get());
   Pump();
   ScheduleHousekeeping();
   ScheduleLimits();
@@ -251,13 +274,16 @@ void CommandRunner::OnStarted(Command* command, const LaunchResult& result) {
       static_cast<std::int64_t>(std::min(command->task.timeout_ms, kMostTimeoutMs)) * 1000;
   command->timeout_timer =
       reactor_.AddTimer(result.started.monotonic_us + timeout_us, [this, command] {
+        if (HasEnded(command->pid)) return;  // which is just not heard of
         RequestStop(command, Cause::kTimeout, 0,
                     "timed out after " + std::to_string(command->task.timeout_ms) + " ms");
       });
 }
 
 void CommandRunner::ScheduleWatching() {
-  if (watch_timer_.number != 0 || unwatched_.empty()) return;
+  if (watch_timer_.number != 0) return;
+  while (!unwatched_.empty() && !commands_.contains(unwatched_.front().key)) unwatched_.pop_front();
+  if (unwatched_.empty()) return;
   watch_timer_ = reactor_.AddTimer(unwatched_.front().due_us, [this] {
     watch_timer_ = {};
     WatchStreams();
@@ -282,11 +308,11 @@ void CommandRunner::WatchStreams() {
 }
 
 void CommandRunner::OnStartFailed(Command* command, const LaunchResult& result) {
-  const bool alone = started_.size() == 1;
+  const bool alone = running() == 1;
+  command->state = Command::State::kWaiting;
   Unstart(command);
   if (IsShortage(result.spawned) && !command->stop &&
       (!alone || ++command->launch_tries < kMostLaunchTries)) {
-    command->state = Command::State::kWaiting;
     waiting_.push_front(command->key);
     if (rest_timer_.number == 0) {
       rest_timer_ = reactor_.AddTimer(ReadClocks().monotonic_us + kRestUs, [this] {
@@ -297,8 +323,10 @@ void CommandRunner::OnStartFailed(Command* command, const LaunchResult& result) 
     return;
   }
   const std::unique_ptr<Command> ended = Forget(command);
-  if (ended->stop) return listener_.OnCommandEnded(ended->MakeEnd());
+  launcher_.EndedWithoutProcess(ended->task.assignment);
+  if (ended->stop) return Tell(ended->MakeEnd());
   if (result.spawned.failed_step == SpawnStep::kDirectory && ended->temporary_directory.empty()) {
+    launcher_.OnEndTold(ended->task.assignment);
     return listener_.OnDirectoryMissing(ended->task, result.failure);
   }
   CommandEnd end = ended->MakeEnd();
@@ -306,7 +334,7 @@ void CommandRunner::OnStartFailed(Command* command, const LaunchResult& result) 
   end.outcome.cause = Cause::kStartFailed;
   end.outcome.code = result.spawned.error;
   end.outcome.message = result.failure;
-  listener_.OnCommandEnded(std::move(end));
+  Tell(std::move(end));
 }
 
 void CommandRunner::ReadSome(Command* command, Stream stream, std::size_t most_bytes) {
@@ -357,19 +385,11 @@ void CommandRunner::Stop(AssignmentId assignment, TaskIndex task, Cause cause,
   const auto it = by_name_.find(std::pair(assignment, task));
   if (it == by_name_.end() || it->second->stop) return;
   Command* command = it->second;
+  if (command->state == Command::State::kRunning && HasEnded(command->pid)) return;
   RequestStop(command, cause, 0, std::move(message));
-  if (command->state == Command::State::kWaiting) TellLater(Forget(command)->MakeEnd());
-}
-
-void CommandRunner::StopAll(const std::string& message) {
-  std::vector<std::uint64_t> keys;
-  for (const auto& [key, command] : commands_) keys.push_back(key);
-  std::sort(keys.begin(), keys.end());
-  for (const std::uint64_t key : keys) {
-    const CommandTask& task = commands_.at(key)->task;
-    Stop(task.assignment, task.task, Cause::kCancelled, message);
+  if (command->state == Command::State::kWaiting) {
+    TellLater(Forget(command)->MakeEnd());
   }
-  ScheduleScan();
 }
 
 void CommandRunner::RequestStop(Command* command, Cause cause, std::int32_t code,
@@ -405,7 +425,7 @@ void CommandRunner::OnExited(Command* command) {
   CommandEnd end = ended->MakeExitEnd(wait_status, usage);
   ScheduleScan();
   Pump();
-  listener_.OnCommandEnded(std::move(end));
+  Tell(std::move(end));
 }
 
 // Reads what the pipes hold now, and no more: a leftover may hold them open, or go on writing.
@@ -436,6 +456,10 @@ std::unique_ptr<CommandRunner::Command> CommandRunner::Forget(Command* command) 
   const auto it = commands_.find(command->key);
   std::unique_ptr<Command> ended = std::move(it->second);
   commands_.erase(it);
+  if (ended->state == Command::State::kAhead) {
+    --ahead_count_;
+    Unstart(ended.get());
+  }
   if (ended->task.memory_bytes > 0) --limited_by_memory_;
   if (!ended->temporary_directory.empty()) {
     directories_to_remove_.push_back(ended->temporary_directory);
@@ -444,12 +468,20 @@ std::unique_ptr<CommandRunner::Command> CommandRunner::Forget(Command* command) 
   return ended;
 }
 
+void CommandRunner::Tell(CommandEnd end) {
+  launcher_.OnEndTold(end.outcome.assignment);
+  listener_.OnCommandEnded(std::move(end));
+}
+
 void CommandRunner::TellLater(CommandEnd end) {
   untold_.push_back(std::move(end));
   if (tell_timer_.number != 0) return;
   tell_timer_ = reactor_.AddTimer(0, [this] {
     tell_timer_ = {};
-    for (CommandEnd& told : std::exchange(untold_, {})) listener_.OnCommandEnded(std::move(told));
+    for (CommandEnd& told : std::exchange(untold_, {})) {
+      launcher_.EndedWithoutProcess(told.outcome.assignment);
+      Tell(std::move(told));
+    }
   });
 }
 
@@ -486,6 +518,7 @@ void CommandRunner::ScheduleHousekeeping() {
   housekeeping_timer_ =
       reactor_.AddTimer(ReadClocks().monotonic_us + kHousekeepingIntervalUs, [this] {
         housekeeping_timer_ = {};
+        launcher_.LookForEnds();
         SamplePeaks();
         ScheduleScan();  // for orphans of tasks that go on, or they would stay zombies until then
         ScheduleHousekeeping();

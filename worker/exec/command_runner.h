@@ -72,18 +72,23 @@ class CommandRunner {
   // As many tasks as there are descriptors for. What is started beyond waits inside for others to
   // end.
   std::size_t max_running() const { return max_running_; }
-  std::size_t running() const { return started_.size(); }
+  std::size_t running() const { return started_.size() - ahead_count_; }
 
   // A task is started once in an assignment. Its end comes to the listener.
   void Start(CommandTask task);
+  // Of an assignment of which one has been started and not been told to have ended: starts when one
+  // of it ends, in its place, after others that were started ahead.
+  void StartAhead(CommandTask task);
+  // There is a place more for those: the first starts now, unless all have meanwhile.
+  void Advance(AssignmentId assignment) { launcher_.Advance(assignment); }
+  // Those that have not started are forgotten; in their order.
+  std::vector<TaskIndex> Withdraw(AssignmentId assignment);
   // SIGTERM to the task's process group, and SIGKILL after the grace period. The outcome has this
   // cause: kCancelled, with a message that says by whom, or kTimeout. Of a task that has ended, or
-  // was stopped before: no effect.
+  // was stopped before: no effect. Of one that has just been started: up to 5 ms later.
   void Stop(AssignmentId assignment, TaskIndex task, Cause cause, std::string message);
   // To be said when an executor has ended: what it started shall end with it.
   void LookForOrphans() { ScheduleScan(); }
-  // Stops every task as cancelled. When is_idle(), nothing is left of any.
-  void StopAll(const std::string& message);
   // No task runs or waits, no descendant of one is left, and no outcome waits to be told.
   bool is_idle() const;
 
@@ -93,11 +98,11 @@ class CommandRunner {
 
   CommandRunner(Reactor& reactor, CommandListener& listener, const Options& options);
 
+  Command* Add(CommandTask task);
   void Pump();
-  // Hears of what was launched, and goes on launching.
-  void TakeStarted();
-  void LookForStarted();
-  void OnEnds();
+  // Hears of what was launched and what ended, and goes on launching.
+  void TakeNews();
+  void LookSoon();
   void OnStarted(Command* command, const LaunchResult& result);
   void OnStartFailed(Command* command, const LaunchResult& result);
   void OnExited(Command* command);
@@ -112,6 +117,7 @@ class CommandRunner {
   // Forgets the command, makes room for the next, and gives its state back.
   std::unique_ptr<Command> Forget(Command* command);
   void Unstart(Command* command);
+  void Tell(CommandEnd end);
   void TellLater(CommandEnd end);
 
   void ScheduleScan();
@@ -140,7 +146,7 @@ class CommandRunner {
   absl::flat_hash_map<std::pair<AssignmentId, TaskIndex>, Command*> by_name_;
   std::size_t limited_by_memory_ = 0;  // of these
   std::deque<std::uint64_t> waiting_;  // keys; some may have ended meanwhile
-  // Launched and not ended, by the number of the start.
+  // Given to the launcher and not ended, by the number of that.
   std::uint64_t next_start_ = 1;
   absl::btree_map<std::uint64_t, Command*> started_;
   TimerId rest_timer_;  // set: no process could be made, and none is tried until then
@@ -151,8 +157,8 @@ class CommandRunner {
   };
   std::deque<Unwatched> unwatched_;
   TimerId watch_timer_;
-  std::size_t launching_ = 0;  // not heard of since
-  TimerId started_timer_;
+  std::size_t ahead_count_ = 0;  // of started_: not heard of since
+  TimerId look_timer_;
   std::vector<CommandEnd> untold_;
   TimerId tell_timer_;
 

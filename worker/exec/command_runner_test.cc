@@ -6,9 +6,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "worker/exec/command_runner_test_harness.h"
 #include "worker/executor/output_capture.h"
@@ -174,11 +176,80 @@ TEST_F(CommandRunnerTest, ACancelledTaskMayCleanUp) {
 TEST_F(CommandRunnerTest, StopReachesTasksThatHaveNotStarted) {
   const std::size_t count = runner->max_running() < 300 ? runner->max_running() + 50 : 300;
   for (std::size_t i = 0; i < count; ++i) Start(MakeCommand({"/bin/sleep", "1000"}));
-  runner->StopAll("the worker leaves");
+  StopAll("the worker leaves");
   EXPECT_TRUE(ends.empty());  // never from within a call
   ASSERT_TRUE(RunUntil([&] { return ends.size() == count; }));
   for (const auto& [task, end] : ends) EXPECT_EQ(end.outcome.status, TaskStatus::kCancelled);
   EXPECT_TRUE(RunUntil([&] { return runner->is_idle(); }));
+}
+
+TEST_F(CommandRunnerTest, WhatWasStartedAheadFollowsWhateverEndsInOrder) {
+  const TaskIndex first = StartShell("true");
+  std::vector<TaskIndex> others;
+  for (int i = 0; i < 40; ++i) others.push_back(StartAhead(MakeCommand({"/bin/true"})));
+  others.push_back(StartAhead(MakeCommand({"/nonexistent"})));  // has no process that could end
+  v1::Command elsewhere = MakeCommand({"/bin/true"});
+  elsewhere.set_directory("/nonexistent");
+  const TaskIndex handed_back = StartAhead(elsewhere);
+  others.push_back(StartAhead(MakeCommand({"/bin/true"})));
+  End(others.back());
+  EXPECT_TRUE(ends.contains(first));
+  std::int64_t last_us = 0;
+  for (const TaskIndex task : others) {
+    ASSERT_TRUE(ends.contains(task)) << task;
+    EXPECT_GE(ends[task].outcome.finished_unix_us, last_us);
+    last_us = ends[task].outcome.started_unix_us;
+  }
+  ASSERT_EQ(missing.size(), 1u);
+  EXPECT_EQ(missing[0].first, handed_back);
+}
+
+// Their order does not show when the loop gets round to it.
+TEST_F(CommandRunnerTest, AnEndThatTheLoopHasNotHeardOfIsFollowedAllTheSame) {
+  StartShell("echo > " + directory.path("ended"));
+  // The launcher starts and sees it without the loop, which is given another behind it.
+  while (ReadProcFile(directory.path("ended"), 10).empty()) reactor.RunOnce(0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  const TaskIndex next = StartAhead(MakeCommand({"/bin/true"}));
+  EXPECT_EQ(End(next).outcome.status, TaskStatus::kSucceeded);
+}
+
+TEST_F(CommandRunnerTest, APlaceMoreStartsTheNextAndWhatIsWithdrawnNeverStarts) {
+  StartShell("sleep 1000");
+  const TaskIndex second = StartAhead(MakeCommand({"/bin/true"}));
+  const TaskIndex third = StartAhead(MakeCommand({"/bin/touch", directory.path("third")}));
+  const TaskIndex fourth = StartAhead(MakeCommand({"/bin/touch", directory.path("fourth")}));
+  runner->Advance(AssignmentId(1, 1));
+  EXPECT_EQ(runner->Withdraw(AssignmentId(1, 1)), (std::vector<TaskIndex>{third, fourth}));
+  EXPECT_EQ(End(second).outcome.status, TaskStatus::kSucceeded);
+  StopAll("enough");
+  ASSERT_TRUE(RunUntil([&] { return runner->is_idle(); }));
+  EXPECT_EQ(ends.size(), 2u);
+  EXPECT_NE(::access(directory.path("third").c_str(), F_OK), 0);
+  EXPECT_NE(::access(directory.path("fourth").c_str(), F_OK), 0);
+}
+
+TEST_F(CommandRunnerTest, OneThatIsStoppedBeforeItStartsPassesItsPlaceOn) {
+  const std::size_t count = runner->max_running() < 300 ? runner->max_running() + 50 : 300;
+  std::vector<TaskIndex> sleepers;
+  for (std::size_t i = 0; i < count; ++i) {
+    sleepers.push_back(Start(MakeCommand({"/bin/sleep", "1000"})));
+  }
+  const TaskIndex next = StartAhead(MakeCommand({"/bin/true"}));
+  // Most likely not launched yet; the place goes on either way.
+  runner->Stop(AssignmentId(1, 1), sleepers.back(), Cause::kCancelled, "not this one");
+  EXPECT_EQ(End(next).outcome.status, TaskStatus::kSucceeded);
+}
+
+// It leaves its group for its parent's, which is not the task's to be killed with.
+TEST_F(CommandRunnerTest, ATaskThatLeftItsGroupIsStoppedAllTheSame) {
+  const TaskIndex task =
+      Start(MakeCommand({"/usr/bin/perl", "-e",
+                         "setpgrp(0, getpgrp(getppid())); open(F, '>', '" + directory.path("left") +
+                             "'); print F \"$$\"; close(F); sleep 1000"}));
+  ASSERT_TRUE(RunUntil([&] { return PidIn("left") > 0; }));
+  runner->Stop(AssignmentId(1, 1), task, Cause::kCancelled, "enough");
+  EXPECT_EQ(End(task).outcome.status, TaskStatus::kCancelled);
 }
 
 TEST_F(CommandRunnerTest, TheGroupEndsWithItsLeaderAndHoldsNothingUp) {

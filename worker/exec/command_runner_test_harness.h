@@ -39,13 +39,20 @@ class RunnerHarness : public ::testing::Test, public CommandListener {
   // Every test leaves nothing behind.
   void TearDown() override {
     if (runner != nullptr) {
-      runner->StopAll("end of test");
+      (void)runner->Withdraw(AssignmentId(1, 1));
+      StopAll("end of test");
       EXPECT_TRUE(RunUntil([&] { return runner->is_idle(); }));
     }
     // What lost its parents comes to this process as it ends.
     EXPECT_TRUE(RunUntil([] { return FirstThreadsChildren().empty(); }));
     runner.reset();
     EXPECT_EQ(std::system(("test ! -e " + directory.path("worker/tasks")).c_str()), 0);
+  }
+
+  void StopAll(const std::string& message) {
+    for (TaskIndex task = 0; task < next_task; ++task) {
+      runner->Stop(AssignmentId(1, 1), task, Cause::kCancelled, message);
+    }
   }
 
   void OnCommandEnded(CommandEnd end) override {
@@ -88,6 +95,12 @@ class RunnerHarness : public ::testing::Test, public CommandListener {
     CommandTask task = MakeTask(command);
     const TaskIndex index = task.task;
     runner->Start(std::move(task));
+    return index;
+  }
+  TaskIndex StartAhead(const v1::Command& command) {
+    CommandTask task = MakeTask(command);
+    const TaskIndex index = task.task;
+    runner->StartAhead(std::move(task));
     return index;
   }
   TaskIndex StartShell(const std::string& script) {

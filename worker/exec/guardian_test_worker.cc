@@ -40,7 +40,7 @@ int Main(const char* directory, const char* script) {
   int status = -1;
   const auto leave = [&](int with_status) {
     status = with_status;
-    (*runner)->StopAll("leaving");
+    (*runner)->Stop(AssignmentId(1), 0, Cause::kCancelled, "leaving");
   };
   if (!reactor.Watch(signals, EPOLLIN, [&](std::uint32_t) {
         signalfd_siginfo info{};

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,9 @@
 
 namespace haul::exec {
 namespace {
+
+// Of requests_fd_; keys of requests are from 1 on.
+constexpr std::uint64_t kRequestsEvent = 0;
 
 // A pipe whose reading end does not block; the writing end, the task's, does.
 class OutputPipe {
@@ -57,38 +61,111 @@ std::uint64_t OwnPeakMemoryBytes() {
 }  // namespace
 
 Launcher::Launcher(const TaskSettings& settings, std::function<void()> wake)
-    : settings_(settings), wake_(std::move(wake)), ends_fd_(::epoll_create1(EPOLL_CLOEXEC)) {
-  HAUL_CHECK(ends_fd_ >= 0);
+    : settings_(settings),
+      wake_(std::move(wake)),
+      events_fd_(::epoll_create1(EPOLL_CLOEXEC)),
+      requests_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  HAUL_CHECK(events_fd_ >= 0 && requests_fd_ >= 0);
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;  // each signal wakes one thread, and is never read
+  event.data.u64 = kRequestsEvent;
+  HAUL_CHECK(::epoll_ctl(events_fd_, EPOLL_CTL_ADD, requests_fd_, &event) == 0);
   for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
 Launcher::~Launcher() {
   Close();
-  ::close(ends_fd_);
+  ::close(requests_fd_);
+  ::close(events_fd_);
+}
+
+void Launcher::Signal() const {
+  const std::uint64_t one = 1;
+  HAUL_CHECK(::write(requests_fd_, &one, sizeof one) == sizeof one);
 }
 
 bool Launcher::TryLaunch(LaunchRequest&& request) {
   {
     MutexLock lock(&mutex_);
-    if (closed_ || requests_.size() + results_.size() >= kCapacity) return false;
-    requests_.emplace_back(std::move(request));
+    if (closed_ || requests_.size() + news_.started.size() >= kCapacity) return false;
+    looked_for_ = true;
+    requests_.push_back(std::move(request));
   }
-  changed_.Signal();  // unlocked, or a thread would wake to wait for the lock
+  Signal();  // unlocked, or a thread would wake to wait for the lock
   return true;
+}
+
+void Launcher::LaunchAfter(LaunchRequest request) {
+  std::optional<LaunchRequest> now;
+  {
+    MutexLock lock(&mutex_);
+    looked_for_ = true;
+    worker::Places<LaunchRequest>& places = places_[request.task.assignment];
+    now = places.Add(std::move(request));
+  }
+  LaunchNow(std::move(now));
+}
+
+void Launcher::Advance(AssignmentId assignment) {
+  std::optional<LaunchRequest> now;
+  {
+    MutexLock lock(&mutex_);
+    const auto places = places_.find(assignment);
+    if (places != places_.end()) now = places->second.Advance();
+  }
+  LaunchNow(std::move(now));
+}
+
+void Launcher::EndedWithoutProcess(AssignmentId assignment) {
+  std::optional<LaunchRequest> now;
+  {
+    MutexLock lock(&mutex_);
+    now = places_[assignment].OnEnd();
+  }
+  LaunchNow(std::move(now));
+}
+
+void Launcher::LaunchNow(std::optional<LaunchRequest> request) {
+  if (!request) return;
+  {
+    MutexLock lock(&mutex_);
+    if (closed_) return;
+    requests_.push_back(*std::move(request));
+  }
+  Signal();
+}
+
+std::vector<std::uint64_t> Launcher::Withdraw(AssignmentId assignment) {
+  MutexLock lock(&mutex_);
+  const auto places = places_.find(assignment);
+  if (places == places_.end()) return {};
+  std::vector<std::uint64_t> keys;
+  for (const LaunchRequest& request : places->second.Withdraw()) keys.push_back(request.key);
+  if (places->second.empty()) places_.erase(places);
+  return keys;
+}
+
+void Launcher::OnEndTold(AssignmentId assignment) {
+  MutexLock lock(&mutex_);
+  const auto places = places_.find(assignment);
+  HAUL_CHECK(places != places_.end());
+  places->second.OnEndTold();
+  if (places->second.empty()) places_.erase(places);
 }
 
 void Launcher::Remove(RemoveRequest request) {
   {
     MutexLock lock(&mutex_);
     if (closed_) return;
-    requests_.emplace_back(std::move(request));
+    removals_.push_back(std::move(request));
   }
-  changed_.Signal();
+  Signal();
 }
 
-std::vector<LaunchResult> Launcher::TakeResults() {
+LaunchNews Launcher::Take(bool looks_again) {
   MutexLock lock(&mutex_);
-  return std::exchange(results_, {});
+  looked_for_ = looks_again || !news_.started.empty() || !news_.ended.empty();
+  return std::exchange(news_, {});
 }
 
 void Launcher::Close() {
@@ -96,56 +173,110 @@ void Launcher::Close() {
     MutexLock lock(&mutex_);
     closed_ = true;
     requests_.clear();
-    changed_.SignalAll();
+    removals_.clear();
+    places_.clear();
   }
+  Signal();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
 }
 
 void Launcher::Run() {
   for (;;) {
-    Request request;
-    {
-      MutexLock lock(&mutex_);
-      while (!closed_ && requests_.empty()) changed_.Wait(&mutex_);
-      if (closed_) return;
-      request = std::move(requests_.front());
-      requests_.pop_front();
-    }
-    if (const auto* launch = std::get_if<LaunchRequest>(&request)) {
-      Deliver(Launch(*launch));
-    } else {
-      RemoveTree(std::get<RemoveRequest>(request).path);
+    epoll_event event{};
+    const int count = ::epoll_wait(events_fd_, &event, 1, -1);
+    HAUL_CHECK(count >= 0 || errno == EINTR);
+    if (count <= 0) continue;
+    Work work;
+    if (!NextWork(event.data.u64, &work)) return;
+    if (const auto* launch = std::get_if<LaunchRequest>(&work)) {
+      Deliver(launch->task.assignment, Launch(*launch));
+    } else if (const auto* removal = std::get_if<RemoveRequest>(&work)) {
+      RemoveTree(removal->path);
     }
   }
 }
 
-void Launcher::Deliver(LaunchResult result) {
+bool Launcher::NextWork(std::uint64_t event, Work* work) {
+  if (event != kRequestsEvent) {
+    if (std::optional<LaunchRequest> next = OnEnd(event)) *work = *std::move(next);
+    return true;
+  }
+  bool closed = false;
+  bool more = false;
+  {
+    MutexLock lock(&mutex_);
+    closed = closed_;
+    *work = TakeRequest();
+    more = closed || !requests_.empty() || !removals_.empty();
+  }
+  if (more) Signal();  // several signals may have been one event: the next thread's turn
+  return !closed;
+}
+
+Launcher::Work Launcher::TakeRequest() {
+  Work work;
+  if (!requests_.empty()) {
+    work = std::move(requests_.front());
+    requests_.pop_front();
+  } else if (!removals_.empty()) {
+    work = std::move(removals_.front());
+    removals_.pop_front();
+  }
+  return work;
+}
+
+// A process has ended: what is launched in its place.
+std::optional<LaunchRequest> Launcher::OnEnd(std::uint64_t key) {
+  std::optional<LaunchRequest> next;
+  bool wakes = false;
+  {
+    MutexLock lock(&mutex_);
+    const auto ended = running_.find(key);
+    HAUL_CHECK(ended != running_.end());
+    next = places_[ended->second].OnEnd();
+    running_.erase(ended);
+    news_.ended.push_back(key);
+    wakes = !looked_for_ || !next;
+  }
+  if (wakes) wake_();
+  return next;
+}
+
+void Launcher::LookForEnds() {
+  std::array<epoll_event, kCapacity> events{};
+  int count = 0;
+  do {
+    count = ::epoll_wait(events_fd_, events.data(), static_cast<int>(events.size()), 0);
+    for (int i = 0; i < count; ++i) {
+      const std::uint64_t event = events[static_cast<std::size_t>(i)].data.u64;
+      if (event == kRequestsEvent) {
+        Signal();  // it was a thread's
+      } else {
+        LaunchNow(OnEnd(event));
+      }
+    }
+  } while (count == static_cast<int>(events.size()));
+}
+
+void Launcher::Deliver(AssignmentId assignment, LaunchResult result) {
   const std::uint64_t key = result.key;
   const int pidfd = result.spawned.pidfd;
   const bool runs = result.spawned.ok();
+  bool wakes = false;
   {
     MutexLock lock(&mutex_);
-    results_.push_back(std::move(result));
+    if (runs) running_.emplace(key, assignment);
+    news_.started.push_back(std::move(result));
+    wakes = !looked_for_ || !runs;
   }
-  runs ? WatchEnd(key, pidfd) : wake_();
-}
-
-// Once: the event stays until the process is waited for, and it is told of just once.
-void Launcher::WatchEnd(std::uint64_t key, int pidfd) const {
+  if (wakes) wake_();
+  if (!runs) return;
+  // Once: the event stays until the process is waited for, and it is told of just once.
   epoll_event event{};
   event.events = EPOLLIN | EPOLLONESHOT;
   event.data.u64 = key;
-  HAUL_CHECK(::epoll_ctl(ends_fd_, EPOLL_CTL_ADD, pidfd, &event) == 0);
-}
-
-std::vector<std::uint64_t> Launcher::TakeEnded() {
-  std::array<epoll_event, kCapacity> events{};
-  const int count = ::epoll_wait(ends_fd_, events.data(), static_cast<int>(events.size()), 0);
-  HAUL_CHECK(count >= 0 || errno == EINTR);
-  std::vector<std::uint64_t> keys;
-  for (int i = 0; i < count; ++i) keys.push_back(events[static_cast<std::size_t>(i)].data.u64);
-  return keys;
+  HAUL_CHECK(::epoll_ctl(events_fd_, EPOLL_CTL_ADD, pidfd, &event) == 0);
 }
 
 LaunchResult Launcher::Launch(const LaunchRequest& request) const {

@@ -35,7 +35,8 @@ struct CommandEnd {
 
 struct RunningCommand {
   enum Stream : std::size_t { kOutput, kError };
-  enum class State { kWaiting, kLaunching, kRunning, kExited };
+  // kAhead: it may have started, in the place of another that ended.
+  enum class State { kWaiting, kAhead, kLaunching, kRunning, kExited };
   struct StopReason {
     Cause cause;
     std::int32_t code;

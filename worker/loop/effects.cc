@@ -59,7 +59,15 @@ void WorkerLoop::Do(const StartCommand& effect) {
   } else {
     task.input = std::string(payloads_.InputOf(effect.assignment, effect.task));
   }
-  runner_->Start(std::move(task));
+  effect.ahead ? runner_->StartAhead(std::move(task)) : runner_->Start(std::move(task));
+}
+
+void WorkerLoop::Do(const AdvanceCommands& effect) { runner_->Advance(effect.assignment); }
+
+void WorkerLoop::Do(const WithdrawCommands& effect) {
+  // Before anything else that is told of its commands: whoever is not there gets no place.
+  later_.emplace_front(CommandsWithdrawn{effect.assignment, runner_->Withdraw(effect.assignment)},
+                       std::nullopt);
 }
 
 void WorkerLoop::Do(const StopCommand& effect) {

@@ -115,6 +115,8 @@ class WorkerLoop final : public SessionListener,
   // Handles the event, and what its effects cause, completely.
   void Step(Event event, std::optional<StagedOutcome> staged = std::nullopt);
   void Do(const StartCommand& effect);
+  void Do(const AdvanceCommands& effect);
+  void Do(const WithdrawCommands& effect);
   void Do(const StopCommand& effect);
   void Do(const KillCommands& effect);
   void Do(const StartExecutor& effect);

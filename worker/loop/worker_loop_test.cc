@@ -139,6 +139,10 @@ class WorkerLoopTest : public testing::Test {
 
   // Runs the loop, and in each of its turns looks whether `done` holds; then lets it leave by
   // Stop().
+  // Not of those that were given ahead.
+  std::size_t CommandsWithPlaces() const {
+    return loop->core().state().commands.size() - loop->core().state().ahead_count;
+  }
   WorkerEnd RunUntil(const std::function<bool()>& done) {
     const std::int64_t limit_us = ReadClocks().monotonic_us + kPatienceUs;
     bool stopped = false;
@@ -353,7 +357,7 @@ TEST_F(WorkerLoopTest, CancelEndsWhatRunsAndWhatWaits) {
   cancel.add_cancels()->set_assignment_id(assignment.assignment_id());
   cancel.mutable_cancels(0)->set_by("ada");
   Tell(message);
-  When([&] { return loop->core().state().commands.size() == 2; }, [&] { session.Tell(cancel); });
+  When([&] { return CommandsWithPlaces() == 2; }, [&] { session.Tell(cancel); });
   RunUntil([&] { return Outcomes().size() == 5; });
   for (const auto& [task, outcome] : Outcomes()) {
     EXPECT_EQ(outcome.status(), v1::TASK_STATUS_CANCELLED) << task;
@@ -378,7 +382,7 @@ TEST_F(WorkerLoopTest, StopKillsWhatRunsAndHandsItBack) {
   v1::CoordinatorMessage message;
   AddCommands(message, {"/bin/sleep", "100"}, 0, 5);
   Tell(message);
-  const WorkerEnd end = RunUntil([&] { return loop->core().state().commands.size() == 2; });
+  const WorkerEnd end = RunUntil([&] { return CommandsWithPlaces() == 2; });
   EXPECT_EQ(end.why, WorkerEnd::Why::kLeft);
   EXPECT_EQ(HandedBack(), 5u);
   EXPECT_TRUE(Outcomes().empty());
@@ -390,7 +394,7 @@ TEST_F(WorkerLoopTest, DrainFinishesWhatRunsAndLeavesWhenItIsDurable) {
   v1::CoordinatorMessage message;
   AddCommands(message, {"/bin/sleep", "0.1"}, 0, 10);
   Tell(message);
-  When([&] { return loop->core().state().commands.size() == 2; }, [&] { loop->Drain(); });
+  When([&] { return CommandsWithPlaces() == 2; }, [&] { loop->Drain(); });
   When([&] { return Outcomes().size() == 2; },
        [&] {
          v1::CoordinatorMessage durable;
