@@ -76,7 +76,10 @@ class GatedStore final : public Store {
   absl::StatusOr<Recovered> Recover() override { return store_.Recover(); }
   absl::Status Commit(const std::vector<Write>& writes) override {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return open_; });
+    at_gate_ = true;
+    changed_.wait(lock, [&] { return open_ || may_pass_; });
+    at_gate_ = false;
+    may_pass_ = false;
     if (!failure_.ok()) return failure_;
     return store_.Commit(writes);
   }
@@ -96,12 +99,24 @@ class GatedStore final : public Store {
     failure_ = std::move(failure);
     changed_.notify_all();
   }
+  bool HasCommitAtGate() {
+    const std::lock_guard lock(mutex_);
+    return at_gate_;
+  }
+  // The one at the closed gate, and no more.
+  void LetOnePass() {
+    const std::lock_guard lock(mutex_);
+    may_pass_ = true;
+    changed_.notify_all();
+  }
 
  private:
   MemoryStore store_{1 << 30};
   std::mutex mutex_;
   std::condition_variable changed_;
   bool open_ = true;
+  bool may_pass_ = false;
+  bool at_gate_ = false;
   absl::Status failure_;
   std::atomic<bool> inputs_are_damaged_ = false;
 };
@@ -216,6 +231,17 @@ class LoopTest : public testing::Test {
   }
 
   // They outlive the loop, which may have something to say until it ends.
+  // The task ends, in a batch of its own. On the loop.
+  void Finish(SessionId session, const RecordingPort& port, JobId job, TaskIndex task) {
+    Outcome outcome;
+    outcome.tasks = {task, 1};
+    TasksFinished event{.session = session,
+                        .batch_sequence = task + 1,
+                        .assignment = port.assignments[0].id,
+                        .job = job,
+                        .outcomes = {{.tasks = {task, 1}, .busy_ns = 1000}}};
+    loop_->Handle(event, {.outcomes = {std::move(outcome)}});
+  }
   RecordingPort& NewPort() { return ports_.emplace_back(); }
 
   std::deque<RecordingPort> ports_;
@@ -327,28 +353,41 @@ TEST_F(LoopTest, AnAcknowledgementLeavesWithWhatElseThereIs) {
             (std::vector<std::string>{"durable", "assign"}));
 }
 
+// Were it to wait for the last of those that came since, it would never leave while batches come
+// faster than commits.
+TEST_F(LoopTest, AnAcknowledgementLeavesWithItsOwnCommit) {
+  RecordingPort& port = NewPort();
+  const SessionId session = Connect(port);
+  const JobId job = AcceptedJob(Submit(Commands(2)));
+  Await([&] { return port.assignments.size() == 1; });
+  store_.Set(false);
+  OnLoop([&] {
+    Finish(session, port, job, 0);
+    return true;
+  });
+  Await([&] { return store_.HasCommitAtGate(); });
+  OnLoop([&] {
+    Finish(session, port, job, 1);
+    return true;
+  });
+  store_.LetOnePass();
+  Await([&] { return port.durable_through == 1; });
+  store_.Set(true);
+  Await([&] { return port.durable_through == 2; });
+}
+
 TEST_F(LoopTest, AnAcknowledgementBehindAnotherIsNotForgottenWhenCommitsAreSlow) {
   RecordingPort& port = NewPort();
   const SessionId session = Connect(port);
   const JobId job = AcceptedJob(Submit(Commands(2)));
   Await([&] { return port.assignments.size() == 1; });
   store_.Set(false);
-  const auto finish = [&](TaskIndex task) {
-    Outcome outcome;
-    outcome.tasks = {task, 1};
-    TasksFinished event{.session = session,
-                        .batch_sequence = task + 1,
-                        .assignment = port.assignments[0].id,
-                        .job = job,
-                        .outcomes = {{.tasks = {task, 1}, .busy_ns = 1000}}};
-    loop_->Handle(event, {.outcomes = {std::move(outcome)}});
-  };
   bool has_passed = false;
   OnLoop([&] {
-    finish(0);
+    Finish(session, port, job, 0);
     const RequestId request = loop_->NewRequest([](const Answer&) {});
     loop_->Handle(JobCancelAsked{.request = request, .job = job, .by = "me"});
-    finish(1);
+    Finish(session, port, job, 1);
     loop_->RunAt(ReadClocks().monotonic_us + 20'000, [&] { has_passed = true; });
     return true;
   });
