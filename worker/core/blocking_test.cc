@@ -64,6 +64,30 @@ class BlockingTest : public testing::Test {
   Recorder worker_;
 };
 
+// They would pass the cpu on to each other for as long as there are some.
+TEST_F(BlockingTest, CommandsThatWereGivenAheadDoNotKeepATaskFromGoingOn) {
+  worker_.Send(Tasks(1, {0, 1}, 0));
+  ExpectRun(1, {0, 1});
+  Block(1);
+  AssignmentReceived children = Tasks(2, {0, 3}, 1);
+  children.kind = WorkKind::kCommand;
+  worker_.Send(children);
+  for (TaskIndex task = 0; task < 3; ++task) {
+    const StartCommand start = worker_.Take<StartCommand>();
+    EXPECT_EQ(start.task, task);
+    EXPECT_EQ(start.ahead, task > 0);
+  }
+  AskToResume(1);
+  EXPECT_EQ(worker_.Take<WithdrawCommands>().assignment, Held(2));
+  worker_.Send(CommandsWithdrawn{Held(2), {1, 2}});
+  worker_.Send(OutcomeArrived{.assignment = Held(2), .tasks = {0, 1}});
+  worker_.Take<KeepOutcome>();
+  ExpectResumed(1);
+  End(1);
+  EXPECT_FALSE(worker_.Take<StartCommand>().ahead);
+  EXPECT_TRUE(worker_.Take<StartCommand>().ahead);
+}
+
 TEST_F(BlockingTest, FiveDeepOnOneThread) {
   for (std::uint32_t depth = 0; depth < 5; ++depth) {
     worker_.Send(Tasks(depth + 1, {0, 1}, depth));

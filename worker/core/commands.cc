@@ -48,11 +48,12 @@ void Core::Start(AssignmentId id, HeldAssignment& assignment, bool ahead) {
 }
 
 // Not of those that must not start twice: of these it is to be known which have started. Nor while
-// others are being withdrawn, which would go behind.
+// others are being withdrawn, which would go behind, or a task waits for a cpu to go on.
 void Core::GiveAhead(AssignmentId id, HeldAssignment& assignment) {
   const auto first = state_.commands.lower_bound({id, 0});
   const bool has_place = first != state_.commands.end() && first->first.first == id;
   if (!has_place || assignment.at_most_once || assignment.alone) return;
+  if (!state_.resumable.empty()) return;
   if (const auto ahead = state_.ahead.find(id);
       ahead != state_.ahead.end() && ahead->second.withdrawing) {
     return;

@@ -63,6 +63,8 @@ void Core::Schedule() {
   if (!MayStart()) return ReclaimAll();
   // Then a run that was told to give way does not get its tasks back.
   if (used_milli() > capacity_milli_) return WithdrawAll();
+  // A task that could go on has the next cpu.
+  if (!state_.resumable.empty()) WithdrawAll();
   std::int64_t stuck_depth = -1;  // of what does not fit
   auto it = state_.schedulable.begin();
   while (it != state_.schedulable.end()) {
