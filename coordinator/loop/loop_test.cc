@@ -231,15 +231,16 @@ class LoopTest : public testing::Test {
   }
 
   // They outlive the loop, which may have something to say until it ends.
-  // The task ends, in a batch of its own. On the loop.
-  void Finish(SessionId session, const RecordingPort& port, JobId job, TaskIndex task) {
+  // These tasks of the first assignment end. On the loop.
+  void Finish(SessionId session, const RecordingPort& port, JobId job, std::uint64_t batch,
+              TaskRange tasks) {
     Outcome outcome;
-    outcome.tasks = {task, 1};
+    outcome.tasks = tasks;
     TasksFinished event{.session = session,
-                        .batch_sequence = task + 1,
+                        .batch_sequence = batch,
                         .assignment = port.assignments[0].id,
                         .job = job,
-                        .outcomes = {{.tasks = {task, 1}, .busy_ns = 1000}}};
+                        .outcomes = {{.tasks = tasks, .busy_ns = 1000}}};
     loop_->Handle(event, {.outcomes = {std::move(outcome)}});
   }
   RecordingPort& NewPort() { return ports_.emplace_back(); }
@@ -333,14 +334,7 @@ TEST_F(LoopTest, AnAcknowledgementLeavesWithWhatElseThereIs) {
   const int sends = OnLoop([&] { return port.sends; });
   const std::size_t said = OnLoop([&] { return port.said.size(); });
   OnLoop([&] {
-    Outcome outcome;
-    outcome.tasks = {0, 2};
-    TasksFinished event{.session = session,
-                        .batch_sequence = 1,
-                        .assignment = port.assignments[0].id,
-                        .job = job,
-                        .outcomes = {{.tasks = {0, 2}, .busy_ns = 1000}}};
-    loop_->Handle(event, {.outcomes = {std::move(outcome)}});
+    Finish(session, port, job, 1, {0, 2});
     const RequestId request = loop_->NewRequest([](const Answer&) {});
     loop_->Handle(JobSubmitted{.request = request, .spec = Commands(1, true)},
                   {.job_template = "spec"});
@@ -362,12 +356,12 @@ TEST_F(LoopTest, AnAcknowledgementLeavesWithItsOwnCommit) {
   Await([&] { return port.assignments.size() == 1; });
   store_.Set(false);
   OnLoop([&] {
-    Finish(session, port, job, 0);
+    Finish(session, port, job, 1, {0, 1});
     return true;
   });
   Await([&] { return store_.HasCommitAtGate(); });
   OnLoop([&] {
-    Finish(session, port, job, 1);
+    Finish(session, port, job, 2, {1, 1});
     return true;
   });
   store_.LetOnePass();
@@ -384,10 +378,10 @@ TEST_F(LoopTest, AnAcknowledgementBehindAnotherIsNotForgottenWhenCommitsAreSlow)
   store_.Set(false);
   bool has_passed = false;
   OnLoop([&] {
-    Finish(session, port, job, 0);
+    Finish(session, port, job, 1, {0, 1});
     const RequestId request = loop_->NewRequest([](const Answer&) {});
     loop_->Handle(JobCancelAsked{.request = request, .job = job, .by = "me"});
-    Finish(session, port, job, 1);
+    Finish(session, port, job, 2, {1, 1});
     loop_->RunAt(ReadClocks().monotonic_us + 20'000, [&] { has_passed = true; });
     return true;
   });
@@ -404,14 +398,7 @@ TEST_F(LoopTest, NewWorkDoesNotWaitForTheCommitOfWhatIsAcknowledged) {
   AcceptedJob(Submit(Commands(2)));  // waits for room
   store_.Set(false);
   OnLoop([&] {
-    Outcome outcome;
-    outcome.tasks = {0, 2};
-    TasksFinished event{.session = session,
-                        .batch_sequence = 1,
-                        .assignment = port.assignments[0].id,
-                        .job = first,
-                        .outcomes = {{.tasks = {0, 2}, .busy_ns = 1000}}};
-    loop_->Handle(event, {.outcomes = {std::move(outcome)}});
+    Finish(session, port, first, 1, {0, 2});
     return true;
   });
   Await([&] { return port.assignments.size() == 2; });

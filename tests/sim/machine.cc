@@ -143,7 +143,7 @@ void Machine::CommandEnds(const TaskKey& key, std::uint64_t start, TaskStatus st
     const std::optional<CommandAhead> next = places_[key.first].OnEnd();
     if (next && !was_frozen) checkers_.OnGiven(next->job, next->task, options_.process);
     const bool passed_on = StartAhead(key.first, next);
-    CommandReported(report, passed_on ? timeline_.Between(0, 2'000) : timeline_.Between(0, 50));
+    CommandReported(report, passed_on ? timeline_.Between(0, 5'000) : timeline_.Between(0, 50));
   });
 }
 

@@ -88,7 +88,7 @@ void Core::RemoveUnfinished(ExecutorId id, AssignmentId assignment, Run& run, Ta
   std::erase_if(run.stopping_tasks, [](const auto& stopping) { return stopping.tasks.empty(); });
 }
 
-// Whether its outcome is waited for.
+// Whether somebody waits for their outcome.
 bool Core::FunctionsEnded(ExecutorId id, AssignmentId assignment, TaskRange tasks) {
   const auto executor = state_.executors.find(id);
   if (executor == state_.executors.end()) return false;

@@ -197,8 +197,7 @@ void CommandRunner::StartAhead(CommandTask task) {
   Command* command = Add(std::move(task));
   command->state = Command::State::kAhead;
   ++ahead_count_;
-  command->start = next_start_++;
-  started_.emplace(command->start, command);
+  NumberStart(command);
   launcher_.LaunchAfter({command->key, command->task, command->temporary_directory});
   LookSoon();
 }
@@ -224,8 +223,7 @@ void CommandRunner::Pump() {
     if (!launcher_.TryLaunch({command->key, command->task, command->temporary_directory})) return;
     waiting_.pop_front();
     command->state = Command::State::kLaunching;
-    command->start = next_start_++;
-    started_.emplace(command->start, command);
+    NumberStart(command);
   }
 }
 
@@ -447,6 +445,11 @@ void CommandRunner::FinishStreams(Command* command) {
                      std::string("the worker cannot keep the output: ") + std::strerror(error));
     }
   }
+}
+
+void CommandRunner::NumberStart(Command* command) {
+  command->start = next_start_++;
+  started_.emplace(command->start, command);
 }
 
 void CommandRunner::Unstart(Command* command) { started_.erase(command->start); }

@@ -116,6 +116,7 @@ class CommandRunner {
   void Terminate(Command* command);
   // Forgets the command, makes room for the next, and gives its state back.
   std::unique_ptr<Command> Forget(Command* command);
+  void NumberStart(Command* command);
   void Unstart(Command* command);
   void Tell(CommandEnd end);
   void TellLater(CommandEnd end);
