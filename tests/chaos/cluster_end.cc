@@ -45,7 +45,11 @@ std::string LastLines(const std::string& text, std::size_t count) {
 std::vector<std::string> Cluster::End() {
   std::vector<std::string> problems;
   client_.reset();
-  for (const ProcessFacts& process : ProcessesWith(marker_)) Signal(process.pid, SIGCONT);
+  // No others: it takes back a SIGSTOP that is on its way, such as that by which a leak checker
+  // stops the program it has to look at, and both then wait for ever.
+  for (const ProcessFacts& process : ProcessesWith(marker_)) {
+    if (process.state == 'T') Signal(process.pid, SIGCONT);
+  }
   EndWorkers(problems);
   EndCoordinatorCleanly(problems);
   EndLeftBehind(problems);
