@@ -9,15 +9,17 @@
 
 namespace haul::worker {
 
-Core::Progress Core::StartCommands(AssignmentId id, HeldAssignment& assignment) {
+Core::Progress Core::StartCommands(AssignmentId id, HeldAssignment& assignment, bool may_go_ahead) {
   const HeldJob& job = state_.jobs.at(assignment.job);
   while (!assignment.pending.empty() || state_.ahead.contains(id)) {
+    const auto ahead = state_.ahead.find(id);
+    // Which of them have started is known with the answer, which is the next event.
+    if (ahead != state_.ahead.end() && ahead->second.withdrawing) return Progress::kDone;
     const bool full = job.running >= job.width;
     if (full || FreeSlots(assignment) == 0) {
-      GiveAhead(id, assignment);
+      if (may_go_ahead && job.running <= job.width) GiveAhead(id, assignment);
       return full ? Progress::kDone : Progress::kNoRoom;
     }
-    const auto ahead = state_.ahead.find(id);
     if (ahead == state_.ahead.end()) {
       Start(id, assignment, false);
       continue;
@@ -48,16 +50,12 @@ void Core::Start(AssignmentId id, HeldAssignment& assignment, bool ahead) {
 }
 
 // Not of those that must not start twice: of these it is to be known which have started. Nor while
-// others are being withdrawn, which would go behind, or a task waits for a cpu to go on.
+// a task waits for a cpu to go on.
 void Core::GiveAhead(AssignmentId id, HeldAssignment& assignment) {
   const auto first = state_.commands.lower_bound({id, 0});
   const bool has_place = first != state_.commands.end() && first->first.first == id;
   if (!has_place || assignment.at_most_once || assignment.alone) return;
   if (!state_.resumable.empty()) return;
-  if (const auto ahead = state_.ahead.find(id);
-      ahead != state_.ahead.end() && ahead->second.withdrawing) {
-    return;
-  }
   while (!assignment.pending.empty() && state_.ahead_count < options_.commands_ahead_limit) {
     Start(id, assignment, true);
   }

@@ -164,8 +164,63 @@ TEST_F(CommandsAheadTest, ANarrowerJobDoesNotPassItsPlacesOn) {
   worker_.Send(Commands(kOlder, {6, 1}, 1));
   ExpectWithdrawal();
   worker_.Send(CommandsWithdrawn{kOlder, {2, 3, 4}});
+  worker_.Send(Done(kOlder, 0));
+  worker_.Take<KeepOutcome>();
   // Behind the one that stays.
   for (TaskIndex task = 2; task < 5; ++task) ExpectStart(kOlder, task, true);
+  worker_.Send(Done(kOlder, 1));
+  worker_.Take<KeepOutcome>();
+  ExpectStart(kOlder, 5, true);
+}
+
+// It would start one by one, and what is urgent wait for the last.
+TEST_F(CommandsAheadTest, NothingPassesItsPlaceOnThatGoesAheadOnlyBecauseItIsDeeper) {
+  Recorder worker({.threads = 2, .serves_functions = true, .commands_ahead_limit = 3});
+  worker.Send(Started{});
+  const ExecutorId executor = worker.Take<StartExecutor>().executor;
+  worker.Send(Welcomed{.lease_us = kLeaseUs, .dropped = {}});
+  worker.Send(ExecutorReady{executor});
+  AssignmentReceived parent{
+      .assignment = AssignmentId(1, 3), .job = JobId(9), .tasks = {0, 1}, .charged = {}};
+  parent.kind = WorkKind::kFunction;
+  worker.Send(parent);
+  worker.Take<StartRun>();
+  worker.Send(TaskBlocked{executor, parent.assignment, 0});
+  worker.Take<ReportBlocked>();
+  AssignmentReceived deeper = Commands(kOlder, {0, 5}, 1);
+  deeper.depth = 1;
+  worker.Send(deeper);
+  EXPECT_FALSE(worker.Take<StartCommand>().ahead);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(worker.Take<StartCommand>().ahead);
+  AssignmentReceived urgent = Commands(kNewer, {0, 1});
+  urgent.priority = 5;
+  worker.Send(urgent);
+  EXPECT_EQ(worker.Take<WithdrawCommands>().assignment, kOlder);
+  worker.Take<ReclaimRun>();
+  worker.Send(CommandsWithdrawn{kOlder, {1, 2, 3}});
+  worker.Send(Done(kOlder, 0));
+  worker.Take<KeepOutcome>();
+  EXPECT_EQ(worker.Take<StartCommand>().assignment, kNewer);
+  EXPECT_EQ(worker.Take<StartCommand>().assignment, kOlder) << "in the room of the one that waits";
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(worker.Take<StartCommand>().ahead);
+}
+
+TEST_F(CommandsAheadTest, NoMoreProcessesThanThereMayBe) {
+  Recorder worker({.threads = 8, .commands_ahead_limit = 3, .command_limit = 2});
+  worker.Send(Started{});
+  worker.Send(Welcomed{.lease_us = kLeaseUs, .dropped = {}});
+  worker.Send(Commands(kOlder, {0, 4}, 8));
+  EXPECT_FALSE(worker.Take<StartCommand>().ahead);
+  EXPECT_FALSE(worker.Take<StartCommand>().ahead);
+  EXPECT_TRUE(worker.Take<StartCommand>().ahead);
+  EXPECT_TRUE(worker.Take<StartCommand>().ahead);
+  // Those of others come when theirs is the next place.
+  worker.Send(Commands(kNewer, {0, 1}, 8));
+  for (TaskIndex task = 0; task < 3; ++task) {
+    worker.Send(Done(kOlder, task));
+    worker.Take<KeepOutcome>();
+  }
+  EXPECT_EQ(worker.Take<StartCommand>().assignment, kNewer);
 }
 
 TEST_F(CommandsAheadTest, TasksThatStartAtMostOnceWaitHere) {

@@ -27,6 +27,7 @@ struct CoreOptions {
   // Commands that may wait where they are started, so that the next of a job does not wait for this
   // core when one ends: what all places together start until the core hears of it.
   std::size_t commands_ahead_limit = 32;
+  std::size_t command_limit = 1'000'000;  // processes of commands at once
   // While there is more to start, outcomes wait so long after a message for company: a message, and
   // the coordinator's commit, cost more than what one short task brings.
   std::int64_t gather_us = 4'000;
@@ -62,6 +63,8 @@ class Core {
   bool HasUnsent() const { return state_.owed.HasUnsent(); }
   std::vector<HeldLine> Held() const;
   bool draining() const { return state_.draining; }
+  // Until when it starts anything, if nothing is heard before; monotonic.
+  std::int64_t lease_end_us() const { return state_.last_heard_us + state_.lease_us; }
   std::uint64_t capacity_milli() const { return capacity_milli_; }
   // Executors that are ready, of those that serve many tasks at once.
   std::size_t ready_executor_count() const;
@@ -141,7 +144,7 @@ class Core {
   void Release(JobId job, std::uint64_t count, std::uint64_t cpus_milli);
 
   // commands.cc: what is started as a process of its own.
-  Progress StartCommands(AssignmentId id, HeldAssignment& assignment);
+  Progress StartCommands(AssignmentId id, HeldAssignment& assignment, bool may_go_ahead);
   void Start(AssignmentId id, HeldAssignment& assignment, bool ahead);
   void GiveAhead(AssignmentId id, HeldAssignment& assignment);
   bool CommandEnded(AssignmentId assignment, TaskIndex task);

@@ -28,6 +28,8 @@ class World {
     options_.owed_byte_limit = 1000;
     options_.message_byte_limit = 500;
     options_.stop_grace_us = 50'000;
+    if (Chance(50)) options_.commands_ahead_limit = Below(4);
+    if (Chance(20)) options_.command_limit = 1 + Below(3);
     core_ = std::make_unique<Core>(options_);
     Send(Started{});
   }
@@ -75,6 +77,18 @@ class World {
       withdrawn_.pop_front();
       Send(next);
     }
+    CheckPlaces();
+  }
+
+  // Where every end was told, what the core has given places to is what runs.
+  void CheckPlaces() const {
+    std::map<AssignmentId, int> placed;
+    for (const auto& [key, command] : core_->state().commands) {
+      if (!command.ahead) ++placed[key.first];
+    }
+    for (const Key& key : commands_) --placed[key.first];
+    for (const auto& [assignment, event] : ended_commands_) placed.erase(assignment);
+    for (const auto& [assignment, more] : placed) EXPECT_EQ(more, 0) << assignment.value();
   }
 
   void Turn(bool faults) {
@@ -282,7 +296,8 @@ class World {
   }
 
   void Launch(AssignmentId assignment, const std::optional<TaskIndex>& task) {
-    if (task) EXPECT_TRUE(commands_.insert({assignment, *task}).second);
+    if (!task) return;
+    EXPECT_TRUE(commands_.insert({assignment, *task}).second);
   }
 
   void TellOfCommand() {

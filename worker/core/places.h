@@ -57,6 +57,7 @@ class Places {
   // All that have not started, in their order: they do no more.
   std::deque<T> Withdraw() { return std::exchange(waiting_, {}); }
 
+  bool somebody_waits() const { return !waiting_.empty(); }
   // Nothing waits, and the core has been told of every end.
   bool empty() const { return waiting_.empty() && followers_ == 0 && vacant_ == 0; }
 

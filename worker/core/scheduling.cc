@@ -76,7 +76,8 @@ void Core::Schedule() {
     }
     Progress progress = Progress::kDone;
     if (assignment.kind == WorkKind::kCommand) {
-      progress = StartCommands(key.assignment, assignment);
+      // Behind what does not fit nobody passes a place on.
+      progress = StartCommands(key.assignment, assignment, stuck_depth < 0);
     } else if (RunsOneAtATime(assignment)) {
       progress = StartAlone(key.assignment, assignment);
     } else {
@@ -100,7 +101,11 @@ std::uint64_t Core::FreeSlots(const HeldAssignment& assignment) const {
   if (Planted(PlantedBug::kCapacityIgnored)) return of_job;
   const std::uint64_t free_milli =
       FreeMilli(capacity_milli_, state_.reserved_milli, state_.blocked_milli, assignment.depth);
-  return std::min(of_job, free_milli / assignment.cpus_milli);
+  const std::uint64_t slots = std::min(of_job, free_milli / assignment.cpus_milli);
+  if (assignment.kind != WorkKind::kCommand) return slots;
+  const std::size_t commands = state_.commands.size() - state_.ahead_count;
+  return std::min<std::uint64_t>(
+      slots, options_.command_limit - std::min(options_.command_limit, commands));
 }
 
 Core::Progress Core::StartAlone(AssignmentId id, HeldAssignment& assignment) {

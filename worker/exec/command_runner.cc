@@ -188,6 +188,12 @@ CommandRunner::Command* CommandRunner::Add(CommandTask task) {
   return command;
 }
 
+std::size_t CommandRunner::MostAtOnce() {
+  rlimit limit{};
+  HAUL_CHECK(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  return TasksThatFit(limit.rlim_max);
+}
+
 void CommandRunner::Start(CommandTask task) {
   waiting_.push_back(Add(std::move(task))->key);
   Pump();
@@ -202,17 +208,26 @@ void CommandRunner::StartAhead(CommandTask task) {
   LookSoon();
 }
 
+void CommandRunner::StartUntil(std::int64_t monotonic_us) {
+  start_until_us_ = monotonic_us;
+  launcher_.FollowUntil(monotonic_us);
+  Pump();
+}
+
 std::vector<TaskIndex> CommandRunner::Withdraw(AssignmentId assignment) {
   std::vector<TaskIndex> tasks;
   for (const std::uint64_t key : launcher_.Withdraw(assignment)) {
-    tasks.push_back(Forget(commands_.at(key).get())->task.task);
+    Command* command = commands_.at(key).get();
+    command->temporary_directory.clear();  // was not made, and is the task's when it starts anew
+    tasks.push_back(Forget(command)->task.task);
   }
   return tasks;
 }
 
 // Hands what waits to the launcher, as far as descriptors and its queue allow.
 void CommandRunner::Pump() {
-  while (!waiting_.empty() && rest_timer_.number == 0 && running() < max_running_) {
+  while (!waiting_.empty() && rest_timer_.number == 0 && running() < max_running_ &&
+         ReadClocks().monotonic_us <= start_until_us_) {
     const auto it = commands_.find(waiting_.front());
     if (it == commands_.end()) {  // stopped before it started
       waiting_.pop_front();
@@ -249,7 +264,7 @@ void CommandRunner::TakeNews() {
       OnStartFailed(command, result);
     }
   }
-  for (const std::uint64_t key : news.ended) OnExited(commands_.at(key).get());
+  for (const LaunchEnd& end : news.ended) OnExited(commands_.at(end.key).get(), end.at);
   Pump();
   ScheduleHousekeeping();
   ScheduleLimits();
@@ -264,6 +279,8 @@ void CommandRunner::OnStarted(Command* command, const LaunchResult& result) {
   command->own_peak_bytes = result.own_peak_memory_bytes;
   unwatched_.push_back({command->key, result.started.monotonic_us + kUnwatchedUs});
   ScheduleWatching();
+  // What ended before it was stopped has ended as it did.
+  if (command->stop && HasEnded(command->pid)) command->stop.reset();
   if (command->stop) return Terminate(command);
   if (command->task.timeout_ms == 0) return;
   // So far away that it never comes, rather than an overflow.
@@ -322,12 +339,12 @@ void CommandRunner::OnStartFailed(Command* command, const LaunchResult& result) 
   }
   const std::unique_ptr<Command> ended = Forget(command);
   launcher_.EndedWithoutProcess(ended->task.assignment);
-  if (ended->stop) return Tell(ended->MakeEnd());
+  if (ended->stop) return Tell(ended->MakeEnd(ReadClocks()));
   if (result.spawned.failed_step == SpawnStep::kDirectory && ended->temporary_directory.empty()) {
     launcher_.OnEndTold(ended->task.assignment);
     return listener_.OnDirectoryMissing(ended->task, result.failure);
   }
-  CommandEnd end = ended->MakeEnd();
+  CommandEnd end = ended->MakeEnd(ReadClocks());
   end.outcome.status = TaskStatus::kFailed;
   end.outcome.cause = Cause::kStartFailed;
   end.outcome.code = result.spawned.error;
@@ -386,7 +403,7 @@ void CommandRunner::Stop(AssignmentId assignment, TaskIndex task, Cause cause,
   if (command->state == Command::State::kRunning && HasEnded(command->pid)) return;
   RequestStop(command, cause, 0, std::move(message));
   if (command->state == Command::State::kWaiting) {
-    TellLater(Forget(command)->MakeEnd());
+    TellLater(Forget(command)->MakeEnd(ReadClocks()));
   }
 }
 
@@ -408,7 +425,7 @@ void CommandRunner::Terminate(Command* command) {
 
 // The process has ended; what is left of its group ends now, and what is in the pipes is all there
 // will be.
-void CommandRunner::OnExited(Command* command) {
+void CommandRunner::OnExited(Command* command, const Now& at) {
   command->state = Command::State::kExited;
   ::kill(-command->pid, SIGKILL);
   FinishStreams(command);
@@ -420,7 +437,7 @@ void CommandRunner::OnExited(Command* command) {
   reactor_.CancelTimer(command->kill_timer);
   Unstart(command);
   const std::unique_ptr<Command> ended = Forget(command);
-  CommandEnd end = ended->MakeExitEnd(wait_status, usage);
+  CommandEnd end = ended->MakeExitEnd(wait_status, usage, at);
   ScheduleScan();
   Pump();
   Tell(std::move(end));

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -72,6 +73,8 @@ class CommandRunner {
   // As many tasks as there are descriptors for. What is started beyond waits inside for others to
   // end.
   std::size_t max_running() const { return max_running_; }
+  // The same, before there is one.
+  static std::size_t MostAtOnce();
   std::size_t running() const { return started_.size() - ahead_count_; }
 
   // A task is started once in an assignment. Its end comes to the listener.
@@ -81,6 +84,9 @@ class CommandRunner {
   void StartAhead(CommandTask task);
   // There is a place more for those: the first starts now, unless all have meanwhile.
   void Advance(AssignmentId assignment) { launcher_.Advance(assignment); }
+  // From this time on, monotonic, nothing is started. The ends that those could follow are told
+  // when it is put off, or they are withdrawn. At first never.
+  void StartUntil(std::int64_t monotonic_us);
   // Those that have not started are forgotten; in their order.
   std::vector<TaskIndex> Withdraw(AssignmentId assignment);
   // SIGTERM to the task's process group, and SIGKILL after the grace period. The outcome has this
@@ -105,7 +111,7 @@ class CommandRunner {
   void LookSoon();
   void OnStarted(Command* command, const LaunchResult& result);
   void OnStartFailed(Command* command, const LaunchResult& result);
-  void OnExited(Command* command);
+  void OnExited(Command* command, const Now& at);
   void ScheduleWatching();
   void WatchStreams();
   void ReadSome(Command* command, Stream stream, std::size_t most_bytes);
@@ -139,6 +145,7 @@ class CommandRunner {
   const std::string tasks_directory_;
   TaskSettings settings_;
   std::size_t max_running_ = 0;
+  std::int64_t start_until_us_ = std::numeric_limits<std::int64_t>::max();
   std::uint64_t wake_handler_ = 0;
   Launcher launcher_;
 

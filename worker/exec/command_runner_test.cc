@@ -194,11 +194,13 @@ TEST_F(CommandRunnerTest, WhatWasStartedAheadFollowsWhateverEndsInOrder) {
   others.push_back(StartAhead(MakeCommand({"/bin/true"})));
   End(others.back());
   EXPECT_TRUE(ends.contains(first));
-  std::int64_t last_us = 0;
+  std::int64_t ended_us = ends[first].outcome.finished_unix_us;
   for (const TaskIndex task : others) {
     ASSERT_TRUE(ends.contains(task)) << task;
-    EXPECT_GE(ends[task].outcome.finished_unix_us, last_us);
-    last_us = ends[task].outcome.started_unix_us;
+    const Outcome& outcome = ends[task].outcome;
+    if (outcome.pid == 0) continue;
+    EXPECT_GE(outcome.started_unix_us, ended_us) << "not before the one that it follows has ended";
+    ended_us = outcome.finished_unix_us;
   }
   ASSERT_EQ(missing.size(), 1u);
   EXPECT_EQ(missing[0].first, handed_back);
@@ -229,6 +231,64 @@ TEST_F(CommandRunnerTest, APlaceMoreStartsTheNextAndWhatIsWithdrawnNeverStarts) 
   EXPECT_EQ(ends.size(), 2u);
   EXPECT_NE(::access(directory.path("third").c_str(), F_OK), 0);
   EXPECT_NE(::access(directory.path("fourth").c_str(), F_OK), 0);
+}
+
+TEST_F(CommandRunnerTest, WhatIsGivenAheadAgainHasADirectoryThatStays) {
+  StartShell("sleep 1000");
+  v1::Command command =
+      MakeCommand({"/bin/sh", "-c", "for i in $(seq 20); do sleep 0.01; touch f || exit 1; done"});
+  command.set_temporary_directory(true);
+  const CommandTask task = MakeTask(command);
+  runner->StartAhead(task);
+  EXPECT_EQ(runner->Withdraw(AssignmentId(1, 1)), std::vector<TaskIndex>{task.task});
+  runner->StartAhead(task);
+  runner->Advance(AssignmentId(1, 1));
+  EXPECT_EQ(End(task.task).outcome.status, TaskStatus::kSucceeded);
+}
+
+TEST_F(CommandRunnerTest, NothingStartsPastTheLease) {
+  const TaskIndex first =
+      StartShell("echo > " + directory.path("began") + "; until test -e " + directory.path("go") +
+                 "; do sleep 0.01; done; echo > " + directory.path("ended"));
+  const TaskIndex next = StartAhead(MakeCommand({"/bin/true"}));
+  const TaskIndex withdrawn = StartAhead(MakeCommand({"/bin/true"}));
+  ASSERT_TRUE(RunUntil([&] { return ::access(directory.path("began").c_str(), F_OK) == 0; }));
+  runner->StartUntil(ReadClocks().monotonic_us - 1);
+  const TaskIndex waiting = Start(MakeCommand({"/bin/true"}));
+  std::ofstream(directory.path("go")).close();
+  ASSERT_TRUE(RunUntil([&] { return ::access(directory.path("ended").c_str(), F_OK) == 0; }));
+  const std::int64_t later_us = ReadClocks().monotonic_us + 50'000;
+  EXPECT_TRUE(RunUntil([&] { return ReadClocks().monotonic_us > later_us; }));
+  EXPECT_TRUE(ends.empty());
+  runner->StartUntil(std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(End(next).outcome.status, TaskStatus::kSucceeded);
+  EXPECT_EQ(End(waiting).outcome.status, TaskStatus::kSucceeded);
+  EXPECT_EQ(End(withdrawn).outcome.status, TaskStatus::kSucceeded);
+  EXPECT_TRUE(ends.contains(first));
+}
+
+TEST_F(CommandRunnerTest, PastTheLeaseAnEndIsToldOnceNobodyCouldFollow) {
+  const TaskIndex first = StartShell("echo > " + directory.path("began") + "; sleep 0.05");
+  const TaskIndex next = StartAhead(MakeCommand({"/bin/true"}));
+  ASSERT_TRUE(RunUntil([&] { return ::access(directory.path("began").c_str(), F_OK) == 0; }));
+  runner->StartUntil(ReadClocks().monotonic_us - 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // most likely it has ended
+  EXPECT_EQ(runner->Withdraw(AssignmentId(1, 1)), std::vector<TaskIndex>{next});
+  EXPECT_EQ(End(first).outcome.status, TaskStatus::kSucceeded);
+}
+
+TEST_F(CommandRunnerTest, WhatHasEndedIsNotStoppedThoughTheLoopHasNotHeardOfIt) {
+  const TaskIndex task = StartShell("echo $$ > " + directory.path("pid"));
+  std::string stat;
+  while (stat.find(") Z ") == std::string::npos) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (const pid_t pid = PidIn("pid"); pid > 0) {
+      stat = ReadProcFile("/proc/" + std::to_string(pid) + "/stat", 4096);
+    }
+  }
+  runner->Stop(AssignmentId(1, 1), task, Cause::kCancelled, "too late");
+  const TaskStatus status = End(task).outcome.status;
+  EXPECT_EQ(status, TaskStatus::kSucceeded);
 }
 
 TEST_F(CommandRunnerTest, OneThatIsStoppedBeforeItStartsPassesItsPlaceOn) {

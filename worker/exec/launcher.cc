@@ -136,13 +136,39 @@ void Launcher::LaunchNow(std::optional<LaunchRequest> request) {
 }
 
 std::vector<std::uint64_t> Launcher::Withdraw(AssignmentId assignment) {
-  MutexLock lock(&mutex_);
-  const auto places = places_.find(assignment);
-  if (places == places_.end()) return {};
   std::vector<std::uint64_t> keys;
-  for (const LaunchRequest& request : places->second.Withdraw()) keys.push_back(request.key);
-  if (places->second.empty()) places_.erase(places);
+  {
+    MutexLock lock(&mutex_);
+    const auto places = places_.find(assignment);
+    if (places == places_.end()) return {};
+    for (const LaunchRequest& request : places->second.Withdraw()) keys.push_back(request.key);
+    if (places->second.empty()) places_.erase(places);
+  }
+  LookAtLateEnds();
   return keys;
+}
+
+void Launcher::FollowUntil(std::int64_t monotonic_us) {
+  {
+    MutexLock lock(&mutex_);
+    follow_until_us_ = monotonic_us;
+  }
+  LookAtLateEnds();
+}
+
+bool Launcher::IsTooLate(const LaunchEnd& end) const {
+  if (end.at.monotonic_us <= follow_until_us_) return false;
+  const auto places = places_.find(running_.at(end.key));
+  return places != places_.end() && places->second.somebody_waits();
+}
+
+void Launcher::LookAtLateEnds() {
+  std::vector<LaunchEnd> ends;
+  {
+    MutexLock lock(&mutex_);
+    ends.swap(late_ends_);
+  }
+  for (const LaunchEnd& end : ends) LaunchNow(OnEnd(end));
 }
 
 void Launcher::OnEndTold(AssignmentId assignment) {
@@ -199,7 +225,7 @@ void Launcher::Run() {
 
 bool Launcher::NextWork(std::uint64_t event, Work* work) {
   if (event != kRequestsEvent) {
-    if (std::optional<LaunchRequest> next = OnEnd(event)) *work = *std::move(next);
+    if (auto next = OnEnd({.key = event, .at = ReadClocks()})) *work = *std::move(next);
     return true;
   }
   bool closed = false;
@@ -227,16 +253,19 @@ Launcher::Work Launcher::TakeRequest() {
 }
 
 // A process has ended: what is launched in its place.
-std::optional<LaunchRequest> Launcher::OnEnd(std::uint64_t key) {
+std::optional<LaunchRequest> Launcher::OnEnd(LaunchEnd end) {
   std::optional<LaunchRequest> next;
   bool wakes = false;
   {
     MutexLock lock(&mutex_);
-    const auto ended = running_.find(key);
-    HAUL_CHECK(ended != running_.end());
+    if (IsTooLate(end)) {
+      late_ends_.push_back(end);
+      return std::nullopt;
+    }
+    const auto ended = running_.find(end.key);
     next = places_[ended->second].OnEnd();
     running_.erase(ended);
-    news_.ended.push_back(key);
+    news_.ended.push_back(end);
     wakes = !looked_for_ || !next;
   }
   if (wakes) wake_();
@@ -253,7 +282,7 @@ void Launcher::LookForEnds() {
       if (event == kRequestsEvent) {
         Signal();  // it was a thread's
       } else {
-        LaunchNow(OnEnd(event));
+        LaunchNow(OnEnd({.key = event, .at = ReadClocks()}));
       }
     }
   } while (count == static_cast<int>(events.size()));

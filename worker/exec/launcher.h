@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <thread>
@@ -49,10 +50,16 @@ struct LaunchResult {
   std::string failure;  // for people; where it failed
 };
 
+// A process has ended, and is to be waited for.
+struct LaunchEnd {
+  std::uint64_t key = 0;
+  Now at;
+};
+
 // What happened, in the order in which it did within each list; what ended had started before.
 struct LaunchNews {
   std::vector<LaunchResult> started;  // or not
-  std::vector<std::uint64_t> ended;   // keys; they are to be waited for
+  std::vector<LaunchEnd> ended;
 };
 
 class Launcher {
@@ -74,6 +81,9 @@ class Launcher {
   // Launched when a process of its assignment ends that was launched here: after the others that
   // wait so, one for each end (worker/core/places.h). Likewise.
   void LaunchAfter(LaunchRequest request);
+  // From this time on none follows an end by itself: until it is put off again, or they are
+  // withdrawn, such ends are not in the news. At first never; monotonic.
+  void FollowUntil(std::int64_t monotonic_us);
   // The first that waits so is launched now.
   void Advance(AssignmentId assignment);
   // The keys of those that waited so, in their order; they do no more.
@@ -102,7 +112,11 @@ class Launcher {
   [[nodiscard]] bool NextWork(std::uint64_t event, Work* work);
   Work TakeRequest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LaunchNow(std::optional<LaunchRequest> request);
-  std::optional<LaunchRequest> OnEnd(std::uint64_t key);
+  std::optional<LaunchRequest> OnEnd(LaunchEnd end);
+  // Not before whoever waits may follow.
+  bool IsTooLate(const LaunchEnd& end) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Those that were too late, if they are not now.
+  void LookAtLateEnds();
   LaunchResult Launch(const LaunchRequest& request) const;
   void Deliver(AssignmentId assignment, LaunchResult result);
   void Signal() const;
@@ -121,6 +135,8 @@ class Launcher {
   // What runs, by key.
   absl::flat_hash_map<std::uint64_t, AssignmentId> running_ ABSL_GUARDED_BY(mutex_);
   LaunchNews news_ ABSL_GUARDED_BY(mutex_);
+  std::vector<LaunchEnd> late_ends_ ABSL_GUARDED_BY(mutex_);
+  std::int64_t follow_until_us_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<std::int64_t>::max();
   bool looked_for_ ABSL_GUARDED_BY(mutex_) = false;  // the loop takes the news soon by itself
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;

@@ -32,22 +32,21 @@ void SettleStatus(int wait_status, Outcome* outcome) {
 
 }  // namespace
 
-CommandEnd RunningCommand::MakeEnd() const {
+CommandEnd RunningCommand::MakeEnd(const Now& at) const {
   CommandEnd end;
   end.job = task.job;
   Outcome& outcome = end.outcome;
   outcome.tasks = {task.task, 1};
   outcome.attempt = task.attempt;
   outcome.assignment = task.assignment;
-  const Now now = ReadClocks();
-  outcome.finished_unix_us = now.unix_us;
-  outcome.started_unix_us = now.unix_us;
+  outcome.finished_unix_us = at.unix_us;
+  outcome.started_unix_us = at.unix_us;
   if (pid > 0) {
     outcome.pid = static_cast<std::uint32_t>(pid);
-    const std::int64_t took_us = std::max<std::int64_t>(0, now.monotonic_us - started.monotonic_us);
+    const std::int64_t took_us = std::max<std::int64_t>(0, at.monotonic_us - started.monotonic_us);
     outcome.started_unix_us = started.unix_us;
     // The wall clock may have been set back meanwhile; a task does not end before it starts.
-    outcome.finished_unix_us = std::max(now.unix_us, started.unix_us);
+    outcome.finished_unix_us = std::max(at.unix_us, started.unix_us);
     outcome.busy_ns = static_cast<std::uint64_t>(took_us) * 1000;
   }
   if (stop) {
@@ -60,8 +59,8 @@ CommandEnd RunningCommand::MakeEnd() const {
   return end;
 }
 
-CommandEnd RunningCommand::MakeExitEnd(int wait_status, const rusage& usage) {
-  CommandEnd end = MakeEnd();
+CommandEnd RunningCommand::MakeExitEnd(int wait_status, const rusage& usage, const Now& at) {
+  CommandEnd end = MakeEnd(at);
   end.outcome.user_cpu_us = Micros(usage.ru_utime);
   end.outcome.system_cpu_us = Micros(usage.ru_stime);
   const std::uint64_t peak_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;

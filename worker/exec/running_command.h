@@ -48,10 +48,10 @@ struct RunningCommand {
       : task(std::move(the_task)),
         captures{executor::OutputCapture(path + ".out"), executor::OutputCapture(path + ".err")} {}
 
-  // What is known of the end whatever it was; called as it comes.
-  CommandEnd MakeEnd() const;
+  // What is known of the end whatever it was.
+  CommandEnd MakeEnd(const Now& at) const;
   // The same, for a process that ended so, with its outputs.
-  CommandEnd MakeExitEnd(int wait_status, const rusage& usage);
+  CommandEnd MakeExitEnd(int wait_status, const rusage& usage, const Now& at);
 
   std::uint64_t key = 0;
   CommandTask task;

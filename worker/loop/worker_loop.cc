@@ -18,6 +18,11 @@ namespace {
 
 constexpr std::int64_t kProgressPollUs = 1'000'000;
 
+CoreOptions WithCommandLimit(CoreOptions options) {
+  options.command_limit = exec::CommandRunner::MostAtOnce();
+  return options;
+}
+
 }  // namespace
 
 WorkerLoop::WorkerLoop(exec::Reactor& reactor, SessionPort& session, ExecutorPort& executors,
@@ -27,7 +32,7 @@ WorkerLoop::WorkerLoop(exec::Reactor& reactor, SessionPort& session, ExecutorPor
       executors_(executors),
       calls_(calls),
       options_(options),
-      core_(options.core) {}
+      core_(WithCommandLimit(options.core)) {}
 
 absl::StatusOr<std::unique_ptr<WorkerLoop>> WorkerLoop::Create(exec::Reactor& reactor,
                                                                SessionPort& session,
@@ -78,6 +83,7 @@ void WorkerLoop::Step(Event event, std::optional<StagedOutcome> staged) {
     for (const Effect& effect : core_.Step(next, ReadClocks())) {
       std::visit([this](const auto& e) { Do(e); }, effect);
     }
+    SayLease();
     if (!staged_) continue;
     // Nobody wanted it.
     for (const std::string& path : {staged_->output_path, staged_->error_path}) {
@@ -86,6 +92,13 @@ void WorkerLoop::Step(Event event, std::optional<StagedOutcome> staged) {
     staged_.reset();
   }
   stepping_ = false;
+}
+
+// Launchers go on by themselves, also while this thread is held up.
+void WorkerLoop::SayLease() {
+  if (runner_ == nullptr || core_.lease_end_us() == said_lease_end_us_) return;
+  said_lease_end_us_ = core_.lease_end_us();
+  runner_->StartUntil(said_lease_end_us_);
 }
 
 // Whatever gathered in this turn leaves in one message, when the stream takes it.

@@ -143,6 +143,7 @@ class WorkerLoop final : public SessionListener,
   void LookAtProgress();
   void AttachWhenReady();
   void StartUpload(std::uint64_t outcome, const StagedOutcome& staged, bool error_output);
+  void SayLease();
   void FinishTurn();
 
   exec::Reactor& reactor_;
@@ -170,6 +171,7 @@ class WorkerLoop final : public SessionListener,
   std::deque<std::pair<Event, std::optional<StagedOutcome>>> later_;
 
   absl::btree_map<std::pair<AssignmentId, TaskIndex>, std::uint32_t> said_progress_;
+  std::int64_t said_lease_end_us_ = 0;
 
   std::uint64_t last_id_ = 0;  // of awaited outcomes and uploads
   absl::btree_map<std::uint64_t, AwaitedOutcome> awaited_;
