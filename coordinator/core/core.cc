@@ -278,7 +278,14 @@ void Core::Carry(const Feed& feed) {
     left -= tasks.count;
     const bool with_spec = !SurelyHolds(state_, worker, feed.job);
     const AssignmentId id(epoch_, ++last_assignment_);
-    Note(AssignmentOpened{id, feed.job, feed.worker, IntervalSet(tasks), feed.width, feed.alone});
+    Note(AssignmentOpened{.id = id,
+                          .job = feed.job,
+                          .worker = feed.worker,
+                          .tasks = IntervalSet(tasks),
+                          .width = feed.width,
+                          .alone = feed.alone,
+                          .ahead = feed.ahead,
+                          .monotonic_us = now_.monotonic_us});
     if (job.facts.spec.at_most_once) {
       const RecordSequence sequence =
           Record(StartsRecorded{feed.job, tasks, id}, job.facts.spec.is_volatile);

@@ -62,6 +62,7 @@ std::uint64_t CheckWorker(const State& state, const Worker& worker) {
       outstanding += assignment->tasks.size();
       ++assignments;
       if (assignment->fills_worker()) ++exclusive;
+      HAUL_CHECK(state.ahead().contains({assignment->given_us, id}) == assignment->ahead);
       HAUL_CHECK(assignment->blocked <= assignment->tasks.size());
       for (const auto& [task, permille] : assignment->progress) {
         HAUL_CHECK(assignment->tasks.Contains(task) && permille <= 1000);
@@ -101,6 +102,7 @@ void CheckInvariants(const State& state) {
     for (const auto& [key, lane] : worker.lanes) running[key.job] += lane.running_width();
   }
   HAUL_CHECK(assignments == state.assignments().size());
+  HAUL_CHECK(state.ahead().size() <= assignments);
   const IntervalSet none;
   for (const auto& [id, job] : state.jobs()) {
     const auto of_job = assigned.find(id);

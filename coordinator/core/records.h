@@ -227,11 +227,14 @@ struct AssignmentOpened {
   IntervalSet tasks;  // one range, unless adopted
   std::uint32_t width = 1;
   bool alone = false;
+  bool ahead = false;  // of the worker's cpus: what it holds is about to end
+  std::int64_t monotonic_us = 0;
 };
 // The assignment no longer owns these tasks; what has no outcome becomes ready again.
 struct AssignmentReduced {
   AssignmentId id;
   IntervalSet tasks;
+  std::int64_t monotonic_us = 0;
 };
 // So many tasks of it wait for jobs that they submitted, and use no cpu meanwhile.
 struct TasksBlocked {
@@ -250,7 +253,7 @@ struct RevokeAsked {
 struct RevokeAnswered {
   AssignmentId id;
 };
-// Tasks of this job took so long; folded into its mean.
+// Tasks of this job took so long; folded into its mean, and into that of its function.
 struct TasksMeasured {
   JobId job;
   WorkerId worker;

@@ -7,6 +7,23 @@
 #include "common/planted_bug.h"
 
 namespace haul::coordinator {
+namespace {
+
+void Fold(std::uint64_t measured_ns, std::uint64_t& mean_ns) {
+  mean_ns = mean_ns == 0 ? measured_ns : (mean_ns + measured_ns + 1) / 2;
+}
+
+bool IsServed(const ServedFunction& function, const JobSpec& spec) {
+  return function.name == spec.function && function.signature == spec.signature;
+}
+
+// The first that IsServed, or what stands in its place.
+template <typename Functions>
+auto FirstServing(Functions& functions, const JobSpec& spec) {
+  return functions.lower_bound({spec.function, spec.signature, ""});
+}
+
+}  // namespace
 
 std::uint64_t& TaskCounts::Of(TaskStatus status) {
   switch (status) {
@@ -91,6 +108,18 @@ const Assignment* State::FindAssignment(AssignmentId id) const {
 const Job* State::FindRequest(const std::string& owner, const std::string& request_id) const {
   const auto it = requests_.find({owner, request_id});
   return it == requests_.end() ? nullptr : FindJob(it->second);
+}
+
+std::uint64_t State::ExpectedTaskNs(const Job& job) const {
+  const JobSpec& spec = job.facts.spec;
+  if (job.mean_task_ns > 0 || spec.kind != WorkKind::kFunction) return job.mean_task_ns;
+  // Of several libraries that have it the slowest.
+  std::uint64_t expected_ns = 0;
+  for (auto it = FirstServing(functions_, spec);
+       it != functions_.end() && IsServed(it->first, spec); ++it) {
+    expected_ns = std::max(expected_ns, it->second.mean_task_ns);
+  }
+  return expected_ns;
 }
 
 const Job* State::NewestJob() const { return FindJob(newest_job_); }
@@ -273,6 +302,7 @@ void State::On(const WorkerLeft& record) {
   }
   incarnations_.erase(worker.facts.incarnation);
   roomy_workers_.erase(worker.id);
+  served_.erase(worker.id);
   awaited_.erase(worker.id);
   workers_.erase(record.worker);
 }
@@ -281,9 +311,9 @@ void State::On(const WorkerLeft& record) {
 
 void State::CountFunctions(const Worker& worker, int by) {
   for (const ServedFunction& function : worker.profile.functions) {
-    const auto it = functions_.try_emplace(function, 0).first;
-    it->second = static_cast<std::uint32_t>(static_cast<int>(it->second) + by);
-    if (it->second == 0) functions_.erase(it);
+    const auto it = functions_.try_emplace(function).first;
+    it->second.workers = static_cast<std::uint32_t>(static_cast<int>(it->second.workers) + by);
+    if (it->second.workers == 0) functions_.erase(it);
   }
 }
 
@@ -356,7 +386,13 @@ void State::On(const WorkerRefusedJob& record) {
 void State::On(const TasksMeasured& record) {
   Job& job = MutableJob(record.job);
   const std::uint64_t mean_ns = std::max<std::uint64_t>(1, record.busy_ns / record.count);
-  job.mean_task_ns = job.mean_task_ns == 0 ? mean_ns : (job.mean_task_ns + mean_ns + 1) / 2;
+  Fold(mean_ns, job.mean_task_ns);
+  if (job.facts.spec.kind == WorkKind::kFunction) {
+    for (auto it = FirstServing(functions_, job.facts.spec);
+         it != functions_.end() && IsServed(it->first, job.facts.spec); ++it) {
+      Fold(mean_ns, it->second.mean_task_ns);
+    }
+  }
   job.virtual_us += record.busy_ns / 1000 * job.facts.spec.cpus_milli / 1000;
   IndexJob(job);
 }
@@ -395,6 +431,9 @@ void State::On(const JobCaughtUp& record) {
   IndexJob(job);
 }
 
-void State::On(const LanesFed&) { hungry_.clear(); }
+void State::On(const LanesFed&) {
+  hungry_.clear();
+  served_.clear();
+}
 
 }  // namespace haul::coordinator

@@ -96,6 +96,8 @@ struct Lane {
   std::uint64_t outstanding = 0;  // tasks without outcome
   absl::btree_set<AssignmentId> assignments;
   bool ran_some = false;  // since it is there: the worker does not refuse the job
+  // Monotonic: when a task of it ended, or when it began.
+  std::int64_t last_change_us = 0;
 
   // How many may be running: what is reserved.
   std::uint64_t running_width() const { return outstanding < width ? outstanding : width; }
@@ -122,7 +124,7 @@ struct Worker {
   bool stopping = false;
   bool departing = false;
   std::uint32_t exclusive_assignments = 0;  // while it has one not blocked, it gets nothing else
-  bool overcommitted = false;               // adopted more than fits now; until that is done
+  bool overcommitted = false;               // adopted, or given ahead, more than fits now
   std::uint64_t reserved_milli = 0;         // blocked tasks included
   // By depth of their jobs: reserved for tasks that are blocked, and use none of it.
   absl::btree_map<std::uint32_t, std::uint64_t> blocked_milli;
@@ -153,6 +155,8 @@ struct Assignment {
   bool alone = false;
   bool exclusive = false;  // nothing else is given to its worker meanwhile
   bool revoke_asked = false;
+  bool ahead = false;  // was given beyond the cpus, and has not been heard of
+  std::int64_t given_us = 0;
   std::uint64_t blocked = 0;  // of `tasks`
   // How much is done of running tasks, in thousandths, as far as they say: at most kMostProgress.
   absl::btree_map<TaskIndex, std::uint32_t> progress;
@@ -167,6 +171,12 @@ struct Child {
   TaskIndex task = 0;
   JobId job;
   friend auto operator<=>(const Child&, const Child&) = default;
+};
+
+// What was measured of a function, while a connected worker serves it.
+struct ServedBy {
+  std::uint32_t workers = 0;
+  std::uint64_t mean_task_ns = 0;  // of the jobs so far; 0: nothing yet
 };
 
 class State {
@@ -194,6 +204,13 @@ class State {
   const absl::btree_set<std::pair<WorkerId, LaneKey>>& backlogged_lanes() const {
     return backlogged_;
   }
+  // Workers of which tasks ended since the last scheduling pass.
+  const absl::btree_set<WorkerId>& served_workers() const { return served_; }
+  // Assignments that are ahead, the oldest first.
+  const absl::btree_set<std::pair<std::int64_t, AssignmentId>>& ahead() const { return ahead_; }
+  // How long a task of the job takes, by what is known of the job or else of its function; 0:
+  // nothing.
+  std::uint64_t ExpectedTaskNs(const Job& job) const;
   const absl::btree_set<JobId>& open_jobs() const { return open_jobs_; }
   const absl::btree_set<Child>& children() const { return children_; }
   // Whether the task that submitted it still has the start in which it did.
@@ -205,8 +222,8 @@ class State {
   bool adopting() const { return adopting_; }
   bool serving() const { return serving_; }  // from then on the core settles what it decides
   bool WaitsForAdoption(const Job& job) const { return adopting_ && job.recovered; }
-  // Connected workers, by the functions they serve.
-  const absl::btree_map<ServedFunction, std::uint32_t>& functions() const { return functions_; }
+  // What connected workers serve.
+  const absl::btree_map<ServedFunction, ServedBy>& functions() const { return functions_; }
 
  private:
   void On(const JobAccepted& record);
@@ -247,7 +264,9 @@ class State {
   Job& MutableJob(JobId id);
   Worker& MutableWorker(WorkerId id);
   // Adds to or takes from a lane, and everything that follows from its size.
-  void ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks);
+  void ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks,
+                  std::int64_t now_us);
+  void EndAhead(Assignment& assignment);
   void ChangeBlocked(Worker& worker, Assignment& assignment, std::uint64_t count);
   void Requeue(Job& job, const IntervalSet& tasks);
   void IndexJob(Job& job);
@@ -261,13 +280,15 @@ class State {
   absl::btree_map<std::pair<std::string, std::string>, JobId> requests_;  // owner, request id
   absl::btree_map<SessionId, WorkerId> sessions_;
   absl::btree_map<std::string, WorkerId> incarnations_;
-  absl::btree_map<ServedFunction, std::uint32_t> functions_;
+  absl::btree_map<ServedFunction, ServedBy> functions_;
   ReadyJobs ready_jobs_;
   absl::btree_set<JobId> open_jobs_;
   absl::btree_set<Child> children_;
   absl::btree_set<WorkerId> roomy_workers_;
   absl::btree_set<std::pair<WorkerId, LaneKey>> hungry_;
   absl::btree_set<std::pair<WorkerId, LaneKey>> backlogged_;
+  absl::btree_set<WorkerId> served_;
+  absl::btree_set<std::pair<std::int64_t, AssignmentId>> ahead_;
   absl::btree_set<WorkerId> awaited_;
   bool adopting_ = false;
   bool serving_ = false;

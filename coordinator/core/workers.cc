@@ -143,7 +143,13 @@ bool Core::Adopt(const Worker& worker, const HeldAssignment& held) {
   // Likewise one that was withdrawn.
   if (job->facts.spec.at_most_once) tasks = tasks.Intersection(job->facts.started);
   if (tasks.empty()) return false;
-  Note(AssignmentOpened{held.id, held.job, worker.id, tasks, held.width, held.alone});
+  Note(AssignmentOpened{.id = held.id,
+                        .job = held.job,
+                        .worker = worker.id,
+                        .tasks = std::move(tasks),
+                        .width = held.width,
+                        .alone = held.alone,
+                        .monotonic_us = now_.monotonic_us});
   Note(TasksBlocked{held.id, held.blocked});
   return true;
 }

@@ -47,12 +47,12 @@ void ClusterService::Serve(const rpc::ServerQueue& server, const ClusterFacts& f
   using FunctionsCall = Unary<v1::ListFunctionsRequest, v1::ListFunctionsReply>;
   FunctionsCall::Serve(server, service_, &Service::RequestListFunctions, [this](auto call) {
     v1::ListFunctionsReply reply;
-    for (const auto& [function, workers] : loop_.core().state().functions()) {
+    for (const auto& [function, served_by] : loop_.core().state().functions()) {
       auto& wire = *reply.add_functions();
       wire.mutable_info()->set_name(function.name);
       wire.mutable_info()->set_signature(function.signature);
       wire.mutable_info()->set_library(function.library);
-      wire.set_workers(workers);
+      wire.set_workers(served_by.workers);
     }
     call->Finish(reply);
   });
