@@ -15,6 +15,10 @@ namespace {
 // A chunk grows while it is shorter than the first, and shrinks to the second where it is longer.
 constexpr std::uint64_t kShortChunkNs = 100'000;
 constexpr std::uint64_t kLongChunkNs = 200'000;
+// At most so much at once, since tasks differ.
+constexpr std::uint64_t kChunkGrowth = 16;
+// What is not worth being divided: about what it costs to tell of a chunk.
+constexpr std::uint64_t kLeastShareNs = 20'000;
 constexpr std::uint64_t kChunkLimit = 1u << 16;
 
 constexpr std::uint64_t kAllThreads = ~std::uint64_t{0};
@@ -25,9 +29,15 @@ std::uint64_t NextChunkTasks(std::uint64_t chunk_tasks, TaskRunner::Ran ran) {
   }
   // A chunk that was cut short says nothing about a longer one.
   if (ran.elapsed_ns < kShortChunkNs && ran.tasks >= chunk_tasks) {
-    return std::min(chunk_tasks * 2, kChunkLimit);
+    const std::uint64_t times = kShortChunkNs / std::max<std::uint64_t>(1, ran.elapsed_ns);
+    return std::min(chunk_tasks * std::clamp<std::uint64_t>(times, 2, kChunkGrowth), kChunkLimit);
   }
   return chunk_tasks;
+}
+
+std::uint64_t LeastShare(const Assignment& assignment) {
+  if (assignment.task_ns == 0) return 1;
+  return std::max<std::uint64_t>(1, kLeastShareNs / assignment.task_ns);
 }
 
 }  // namespace
@@ -160,10 +170,12 @@ std::optional<Chunk> Pool::Claim() {
   if (claimable_.empty()) return std::nullopt;
   Assignment& assignment = *claimable_.begin()->assignment;
   Segment& segment = assignment.pending.front();
-  // Toward the end the chunks get shorter, so that all threads end together.
-  const std::uint64_t share =
-      std::max<std::uint64_t>(1, assignment.pending_count / (2 * std::uint64_t{assignment.width}));
-  std::uint64_t count = std::min({assignment.chunk_tasks, share, segment.tasks.count});
+  std::uint64_t count = std::min(assignment.chunk_tasks, segment.tasks.count);
+  if (assignment.width > 1) {
+    // Toward the end the chunks get shorter, so that all threads end together.
+    const std::uint64_t share = assignment.pending_count / (2 * std::uint64_t{assignment.width});
+    count = std::min(count, std::max(share, LeastShare(assignment)));
+  }
   std::uint32_t attempt = 1;
   const auto charged = assignment.attempts.lower_bound(segment.tasks.first);
   if (charged != assignment.attempts.end()) {
