@@ -55,6 +55,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   // A call that waits for long notices when the other machine is gone.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // no limit: it sends nothing else
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // No lookup of service configurations by DNS, and no channel shared between clients.
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
