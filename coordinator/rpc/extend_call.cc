@@ -22,7 +22,7 @@ void ExtendCall::ReadNext() {
 }
 
 void ExtendCall::OnMessage(v1::ExtendRequest* message) {
-  if (finished_) return;
+  if (finished_ || !error_.ok()) return;
   if (message == nullptr) {
     reads_are_over_ = true;
     if (absl::Status error = call_->read_error(); !error.ok()) return End(error);
@@ -95,7 +95,8 @@ void ExtendCall::WriteOrFinish() {
     });
     return;
   }
-  if (error_.ok() && (!reads_are_over_ || unanswered_ > 0)) return;
+  // Also before an error: what was accepted before it is told, or the client takes it for refused.
+  if (unanswered_ > 0 || (error_.ok() && !reads_are_over_)) return;
   finished_ = true;
   call_->Finish(error_);
 }

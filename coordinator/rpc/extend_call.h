@@ -28,7 +28,7 @@ class ExtendCall : public std::enable_shared_from_this<ExtendCall> {
   void OnMessage(v1::ExtendRequest* message);
   absl::Status Take(v1::ExtendRequest& message);
   void OnAnswer(const Answer& answer);
-  // Ends the call with this, once what is being written has left.
+  // Ends the call with this, once what was read before it is answered.
   void End(absl::Status status);
   void WriteOrFinish();
   void ReplySoon();

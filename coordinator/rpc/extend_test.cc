@@ -101,6 +101,16 @@ TEST_F(ExtendTest, ClosedWithoutTasksItHasEnded) {
   EXPECT_EQ(Get(job).state(), v1::JOB_STATE_SUCCEEDED);
 }
 
+TEST_F(ExtendTest, WhatIsAcceptedIsSaidBeforeTheNextIsRefused) {
+  const std::uint64_t job = OpenJob();
+  Extending extending(*jobs_, job);
+  // Much to write to the disk, and the refusal on its heels.
+  extending.Say(0, std::vector<std::string>(8, std::string(100 << 10, 'x')));
+  extending.Say(99, {"a"});
+  EXPECT_EQ(extending.AwaitTasks(8).task_count(), 8u);
+  EXPECT_THAT(extending.End(), Fails(grpc::StatusCode::OUT_OF_RANGE, "first: 99, must be 8"));
+}
+
 TEST_F(ExtendTest, WhatIsWrongIsSaid) {
   const std::uint64_t job = OpenJob();
   const auto say = [this](std::uint64_t id, std::uint64_t first,
