@@ -210,10 +210,11 @@ void OpenJob::TakeWithLarge(client::FollowUpdate& update) {
     std::string large;  // one task's
     Status broken;
     if (!outcome.output_file.empty()) {
-      broken = client_.FetchOutput(job_, outcome.output_file, [&](std::string_view piece) {
+      const auto append = [&large](std::string_view piece) {
         large += piece;
         return true;
-      });
+      };
+      broken = client_.FetchOutput(job_, outcome.output_file, append, 0, abandoned_.get_token());
     }
     const std::lock_guard lock(board_->mutex);
     for (std::uint64_t i = 0; i < outcome.count; ++i) {

@@ -1,0 +1,187 @@
+// Executors against a job that goes as the test wants it to: what is cancelled, abandoned and
+// terminated while nobody answers, or somebody does not answer well.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "haul/executor.h"
+#include "haul/v1/cluster.grpc.pb.h"
+#include "haul/v1/jobs.grpc.pb.h"
+
+namespace haul {
+namespace {
+
+using client::ErrorKind;
+using client::TaskState;
+
+class AnyCluster : public v1::Cluster::Service {
+ public:
+  grpc::Status Info(grpc::ServerContext*, const v1::InfoRequest*, v1::InfoReply*) override {
+    return grpc::Status::OK;
+  }
+};
+
+// One open job. What stands here is guarded by `mutex`, and set before `changed` is told.
+class OneOpenJob : public v1::Jobs::Service {
+ public:
+  grpc::Status Submit(grpc::ServerContext*, grpc::ServerReader<v1::SubmitRequest>* reader,
+                      v1::SubmitReply* reply) override {
+    for (v1::SubmitRequest request; reader->Read(&request);) continue;
+    reply->set_job_id(7);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Extend(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<v1::ExtendReply, v1::ExtendRequest>* stream) override {
+    for (v1::ExtendRequest request; stream->Read(&request);) {
+      v1::ExtendReply reply;
+      {
+        std::unique_lock lock(mutex);
+        task_count = std::max(task_count, request.first() + request.input_count());
+        closed = closed || request.close();
+        changed.notify_all();
+        if (!Await(lock, context, [this] { return answers_extends; })) break;
+        reply.set_task_count(task_count);
+        reply.set_open(!closed);
+      }
+      stream->Write(reply);
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Follow(grpc::ServerContext* context, const v1::FollowRequest*,
+                      grpc::ServerWriter<v1::FollowReply>* writer) override {
+    std::unique_lock lock(mutex);
+    if (Await(lock, context, [this] { return ended; })) writer->Write(last_words);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status FetchOutput(grpc::ServerContext*, const v1::FetchOutputRequest*,
+                           grpc::ServerWriter<v1::OutputPiece>*) override {
+    const std::lock_guard lock(mutex);
+    ++fetches;
+    changed.notify_all();
+    return {grpc::StatusCode::UNAVAILABLE, "it starts anew"};
+  }
+
+  grpc::Status Cancel(grpc::ServerContext* context, const v1::CancelJobRequest* request,
+                      v1::JobStatus*) override {
+    std::unique_lock lock(mutex);
+    cancels.push_back(*request);
+    changed.notify_all();
+    if (!Await(lock, context, [this] { return answers_cancels; })) {
+      ++cancels_given_up;
+      changed.notify_all();
+    }
+    if (cancels_to_break-- > 0) return {grpc::StatusCode::UNAVAILABLE, "it starts anew"};
+    return grpc::Status::OK;
+  }
+
+  // For the test.
+  void Do(const std::function<void()>& change) {
+    const std::lock_guard lock(mutex);
+    change();
+    changed.notify_all();
+  }
+  bool Await(const std::function<bool()>& condition) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, std::chrono::seconds(20), condition);
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool answers_extends = true;
+  bool answers_cancels = true;
+  int cancels_to_break = 0;
+  bool ended = false;
+  v1::FollowReply last_words;  // to who follows it
+  // What came.
+  std::uint64_t task_count = 0;
+  bool closed = false;
+  int fetches = 0;
+  std::vector<v1::CancelJobRequest> cancels;
+  int cancels_given_up = 0;  // by the client, before they were answered
+
+ private:
+  // false: the client does not wait any more.
+  bool Await(std::unique_lock<std::mutex>& lock, grpc::ServerContext* context,
+             const std::function<bool()>& condition) {
+    while (!changed.wait_for(lock, std::chrono::milliseconds(2), condition)) {
+      if (context->IsCancelled()) return false;
+    }
+    return true;
+  }
+};
+
+v1::Outcome OutcomeOf(std::uint64_t task, v1::TaskStatus status) {
+  v1::Outcome outcome;
+  outcome.set_first(task);
+  outcome.set_count(1);
+  outcome.set_status(status);
+  return outcome;
+}
+
+class OpenJobTest : public ::testing::Test {
+ protected:
+  OpenJobTest() {
+    int port = 0;
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&job_);
+    builder.RegisterService(&cluster_);
+    server_ = builder.BuildAndStart();
+    options_.coordinator = "127.0.0.1:" + std::to_string(port);
+    options_.token = "secret";
+    options_.reconnect_timeout = std::chrono::seconds(30);
+  }
+  ~OpenJobTest() override {  // or the executor would wait for the job
+    job_.Do([this] { job_.answers_extends = job_.answers_cancels = job_.ended = true; });
+  }
+
+  Executor& Start() {
+    client_ = *Client::Connect(options_);
+    executor_ = std::make_unique<Executor>(*client_);
+    return *executor_;
+  }
+  std::shared_ptr<internal::Task> Call() { return executor_->SubmitEncoded("f", "()", ""); }
+  // One that the job has.
+  std::shared_ptr<internal::Task> DurableCall() {
+    std::shared_ptr<internal::Task> task = Call();
+    EXPECT_TRUE(job_.Await([this] { return job_.task_count == 1; }));
+    return task;
+  }
+
+  OneOpenJob job_;
+  AnyCluster cluster_;
+  std::unique_ptr<grpc::Server> server_;
+  client::ConnectOptions options_;
+  std::unique_ptr<Client> client_;
+  std::unique_ptr<Executor> executor_;
+};
+
+TEST_F(OpenJobTest, AbandoningEndsTheFetchOfALargeResult) {
+  v1::Outcome large = OutcomeOf(0, v1::TASK_STATUS_SUCCEEDED);
+  large.set_output_file("0.out");
+  *job_.last_words.add_outcomes() = large;
+  Executor& executor = Start();
+  const std::shared_ptr<internal::Task> task = DurableCall();
+  job_.Do([this] { job_.ended = true; });
+  ASSERT_TRUE(job_.Await([this] { return job_.fetches > 0; }));
+  executor.Abandon();
+  ASSERT_TRUE(task->done());
+  EXPECT_EQ(task->ending().broken.kind(), ErrorKind::kStopped);
+}
+
+}  // namespace
+}  // namespace haul
