@@ -180,13 +180,14 @@ Result<std::vector<JobStatus>> Client::ListJobs(std::uint32_t limit, bool active
   return jobs;
 }
 
-Result<JobStatus> Client::Cancel(const JobRef& job) {
+Result<JobStatus> Client::Cancel(const JobRef& job, const std::stop_token& stop) {
   v1::CancelJobRequest request;
   ToWire(job, request.mutable_job());
-  return impl_->Cancel(request);
+  return impl_->Cancel(request, stop);
 }
 
-Result<JobStatus> Client::CancelTasks(const JobRef& job, const std::vector<TaskRange>& tasks) {
+Result<JobStatus> Client::CancelTasks(const JobRef& job, const std::vector<TaskRange>& tasks,
+                                      const std::stop_token& stop) {
   // Or it would cancel the whole job.
   if (tasks.empty()) return Status(ErrorKind::kInvalid, "tasks: none; say which to cancel");
   v1::CancelJobRequest request;
@@ -196,13 +197,15 @@ Result<JobStatus> Client::CancelTasks(const JobRef& job, const std::vector<TaskR
     wire.set_first(range.first);
     wire.set_count(range.count);
   }
-  return impl_->Cancel(request);
+  return impl_->Cancel(request, stop);
 }
 
-Result<JobStatus> Client::Impl::Cancel(v1::CancelJobRequest& request) const {
+Result<JobStatus> Client::Impl::Cancel(v1::CancelJobRequest& request,
+                                       const std::stop_token& unwanted) const {
   request.set_by(ToUtf8(UserName()));
   v1::JobStatus reply;
-  if (Status status = Call(*jobs, &v1::Jobs::Stub::Cancel, request, &reply); !status.ok()) {
+  if (Status status = Call(*jobs, &v1::Jobs::Stub::Cancel, request, &reply, unwanted);
+      !status.ok()) {
     return status;
   }
   return FromWire(std::move(reply));

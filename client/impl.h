@@ -48,19 +48,20 @@ struct Client::Impl {
     context.AddMetadata("authorization", "Bearer " + token);
   }
   Status ToStatus(const grpc::Status& status) const;
-  Result<JobStatus> Cancel(v1::CancelJobRequest& request) const;
+  Result<JobStatus> Cancel(v1::CancelJobRequest& request, const std::stop_token& unwanted) const;
 
-  // One call with one reply, within a minute.
+  // One call with one reply, within a minute; `unwanted` stops this one alone.
   template <typename Stub, typename Request, typename Reply>
   Status Call(Stub& stub,
               grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
-              const Request& request, Reply* reply) const {
+              const Request& request, Reply* reply, const std::stop_token& unwanted = {}) const {
     grpc::ClientContext context;
     Authorize(context);
     const CancelOnStop cancel(context, stop);
+    const CancelOnStop cancel_this(context, unwanted);
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
     const grpc::Status status = (stub.*method)(&context, request, reply);
-    return stop.stop_requested() ? Stopped() : ToStatus(status);
+    return stop.stop_requested() || unwanted.stop_requested() ? Stopped() : ToStatus(status);
   }
 };
 

@@ -40,6 +40,7 @@ OpenJob::OpenJob(Client& client, client::JobId job)
 OpenJob::~OpenJob() {
   Close();
   Join();
+  abandoned_.request_stop();  // the canceller too
   const std::lock_guard lock(board_->mutex);
   board_->cancel = nullptr;
 }
@@ -116,16 +117,16 @@ void OpenJob::OnDurable(std::uint64_t task_count) {
 
 void OpenJob::Cancel(std::uint64_t task) {
   const std::lock_guard lock(mutex_);
+  if (task < released_ || tasks_[task - released_] == nullptr) return;  // it ends just now
   unwanted_.insert(task);
   unwanted_changed_.notify_one();
-  if (!canceller_.joinable()) {
-    canceller_ = std::jthread([this](const std::stop_token& stop) { SayUnwanted(stop); });
-  }
+  if (!canceller_.joinable()) canceller_ = std::jthread([this] { SayUnwanted(); });
 }
 
 // Once the job has them; and again until they have ended, since a coordinator that starts anew has
 // forgotten what it was asked.
-void OpenJob::SayUnwanted(const std::stop_token& stop) {
+void OpenJob::SayUnwanted() {
+  const std::stop_token stop = abandoned_.get_token();
   while (!stop.stop_requested()) {
     std::vector<client::TaskRange> ranges;
     {
@@ -137,7 +138,7 @@ void OpenJob::SayUnwanted(const std::stop_token& stop) {
       ranges = TakeUnwanted();
     }
     // What cannot be said now is said the next time.
-    if (!ranges.empty()) static_cast<void>(client_.CancelTasks(client::JobRef(job_), ranges));
+    if (!ranges.empty()) static_cast<void>(client_.CancelTasks(job_, ranges, stop));
   }
 }
 
@@ -280,6 +281,8 @@ void OpenJob::Fail(std::uint64_t from, const Status& why) {
         failed.push_back(std::exchange(tasks_[i], nullptr));
       }
     }
+    unwanted_.erase(unwanted_.lower_bound(from), unwanted_.end());
+    said_unwanted_.erase(said_unwanted_.lower_bound(from), said_unwanted_.end());
   }
   room_.notify_all();
   std::vector<std::function<void()>> to_run;

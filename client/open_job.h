@@ -44,7 +44,7 @@ class OpenJob final : public client::TaskFeed {
   void OnDurable(std::uint64_t task_count) override;
 
   void Cancel(std::uint64_t task);
-  void SayUnwanted(const std::stop_token& stop);
+  void SayUnwanted();
   std::vector<client::TaskRange> TakeUnwanted();
   void Extend();
   void Follow();

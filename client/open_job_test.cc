@@ -183,5 +183,16 @@ TEST_F(OpenJobTest, AbandoningEndsTheFetchOfALargeResult) {
   EXPECT_EQ(task->ending().broken.kind(), ErrorKind::kStopped);
 }
 
+TEST_F(OpenJobTest, AbandoningEndsTheCancellingOfACall) {
+  job_.answers_cancels = false;
+  Executor& executor = Start();
+  const std::shared_ptr<internal::Task> task = DurableCall();
+  task->Cancel();
+  ASSERT_TRUE(job_.Await([this] { return job_.cancels.size() == 1; }));
+  EXPECT_EQ(job_.cancels[0].tasks_size(), 1);
+  executor.Abandon();
+  EXPECT_TRUE(job_.Await([this] { return job_.cancels_given_up == 1; }));
+}
+
 }  // namespace
 }  // namespace haul

@@ -430,11 +430,12 @@ class Client {
   Result<std::vector<JobStatus>> ListJobs(std::uint32_t limit = 0, bool active_only = false,
                                           std::optional<JobId> before = std::nullopt);
   // What has not started never will, what runs is asked to stop.
-  Result<JobStatus> Cancel(const JobRef& job);
+  Result<JobStatus> Cancel(const JobRef& job, const std::stop_token& stop = {});
   // Likewise these tasks alone, as far as the job has them; at least one range, at most 65,536.
   // What a worker has of them is cancelled once its outcome says so: after a restart of the
   // coordinator that is to be asked for again.
-  Result<JobStatus> CancelTasks(const JobRef& job, const std::vector<TaskRange>& tasks);
+  Result<JobStatus> CancelTasks(const JobRef& job, const std::vector<TaskRange>& tasks,
+                                const std::stop_token& stop = {});
   // Removes an ended job and its results; kFailed while it goes on.
   Result<JobId> Forget(const JobRef& job);
 
