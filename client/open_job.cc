@@ -76,13 +76,22 @@ void OpenJob::Join() {
 }
 
 void OpenJob::Terminate() {
+  std::uint64_t first_unsent = 0;
   {
     const std::lock_guard lock(mutex_);
-    terminated_ = true;
+    terminated_ = closed_ = true;
+    first_unsent = released_ + tasks_.size() - waiting_.size();
+    waiting_.clear();
+    waiting_bytes_ = 0;
   }
   Close();
-  const auto cancelled = client_.Cancel(client::JobRef(job_));
-  if (!cancelled.ok()) Fail(0, cancelled.status());
+  Fail(first_unsent, Status(ErrorKind::kFailed, "its executor was terminated"));
+  const Status said = client_.Cancel(job_, abandoned_.get_token()).status();
+  if (said.ok()) return;
+  if (said.kind() != ErrorKind::kUnreachable) return Fail(0, said);
+  const std::lock_guard lock(mutex_);
+  all_unwanted_ = true;
+  WakeCanceller();
 }
 
 void OpenJob::Abandon() {
@@ -119,6 +128,11 @@ void OpenJob::Cancel(std::uint64_t task) {
   const std::lock_guard lock(mutex_);
   if (task < released_ || tasks_[task - released_] == nullptr) return;  // it ends just now
   unwanted_.insert(task);
+  WakeCanceller();
+}
+
+// The caller holds the mutex.
+void OpenJob::WakeCanceller() {
   unwanted_changed_.notify_one();
   if (!canceller_.joinable()) canceller_ = std::jthread([this] { SayUnwanted(); });
 }
@@ -129,17 +143,30 @@ void OpenJob::SayUnwanted() {
   const std::stop_token stop = abandoned_.get_token();
   while (!stop.stop_requested()) {
     std::vector<client::TaskRange> ranges;
+    bool all = false;
     {
       std::unique_lock lock(mutex_);
       const bool news = unwanted_changed_.wait_for(lock, stop, kAskAgain, [this] {
-        return !unwanted_.empty() && *unwanted_.begin() < durable_;
+        return all_unwanted_ || (!unwanted_.empty() && *unwanted_.begin() < durable_);
       });
       if (!news) unwanted_.merge(said_unwanted_);
+      all = std::exchange(all_unwanted_, false);
       ranges = TakeUnwanted();
     }
+    if (all) SayTerminated();
     // What cannot be said now is said the next time.
     if (!ranges.empty()) static_cast<void>(client_.CancelTasks(job_, ranges, stop));
   }
+}
+
+void OpenJob::SayTerminated() {
+  const client::Client::Impl& client = *client_.impl_;
+  client::Patience patience(*client.channel, client.reconnect_timeout, abandoned_.get_token());
+  Status said;
+  do {
+    said = client_.Cancel(job_, abandoned_.get_token()).status();
+  } while (patience.TryAgain(said));
+  if (!said.ok()) Fail(0, said);
 }
 
 // Of what the job has; as much as one call takes. The caller holds the mutex.
@@ -270,7 +297,8 @@ void OpenJob::Fail(std::uint64_t from, const Status& why) {
   {
     const std::lock_guard lock(mutex_);
     closed_ = true;
-    if (terminated_) {
+    // Where the coordinator has no answer, they may run all the same.
+    if (terminated_ && (why.kind() == ErrorKind::kFailed || why.kind() == ErrorKind::kNotFound)) {
       ending.broken = {};
       ending.state = TaskState::kCancelled;
       ending.cause = FailureCause::kCancelled;

@@ -34,7 +34,8 @@ class OpenJob final : public client::TaskFeed {
   std::shared_ptr<Task> Add(std::string arguments);
   void Close();
   void Join();
-  // What has not started never will. What was not even sent ends here.
+  // What has not started never will. What was not even sent ends here. While the coordinator cannot
+  // be reached, it is asked again.
   void Terminate();
   // Leaves the job as it is.
   void Abandon();
@@ -44,7 +45,9 @@ class OpenJob final : public client::TaskFeed {
   void OnDurable(std::uint64_t task_count) override;
 
   void Cancel(std::uint64_t task);
+  void WakeCanceller();
   void SayUnwanted();
+  void SayTerminated();
   std::vector<client::TaskRange> TakeUnwanted();
   void Extend();
   void Follow();
@@ -71,6 +74,7 @@ class OpenJob final : public client::TaskFeed {
 
   // Tasks to cancel that have not ended, and those of them that the coordinator was told of.
   std::set<std::uint64_t> unwanted_, said_unwanted_;
+  bool all_unwanted_ = false;  // the whole job, which the coordinator could not be told yet
   std::condition_variable_any unwanted_changed_;
 
   std::stop_source abandoned_;
@@ -79,7 +83,7 @@ class OpenJob final : public client::TaskFeed {
   std::mutex join_mutex_;
   // They connect and reconnect; in between the streams come forward without them.
   std::thread extending_, following_;
-  std::jthread canceller_;  // from the first cancelled task on
+  std::jthread canceller_;  // from the first that it is needed for on
 };
 
 }  // namespace haul::internal

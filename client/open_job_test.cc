@@ -183,6 +183,45 @@ TEST_F(OpenJobTest, AbandoningEndsTheFetchOfALargeResult) {
   EXPECT_EQ(task->ending().broken.kind(), ErrorKind::kStopped);
 }
 
+TEST_F(OpenJobTest, WhatIsTerminatedWhileNobodyAnswersIsCancelledOnceSomebodyDoes) {
+  job_.cancels_to_break = 2;
+  *job_.last_words.add_outcomes() = OutcomeOf(0, v1::TASK_STATUS_CANCELLED);
+  Executor& executor = Start();
+  const std::shared_ptr<internal::Task> task = DurableCall();
+  executor.Terminate();
+  EXPECT_FALSE(task->done()) << "it may run";
+  ASSERT_TRUE(job_.Await([this] { return job_.cancels.size() == 3; }));
+  job_.Do([this] { job_.ended = true; });
+  task->Wait();
+  EXPECT_TRUE(task->ending().broken.ok()) << task->ending().broken.message();
+  EXPECT_EQ(task->ending().state, TaskState::kCancelled);
+}
+
+TEST_F(OpenJobTest, OfWhatIsTerminatedWhileNobodyEverAnswersNothingIsKnown) {
+  options_.reconnect_timeout = std::chrono::milliseconds(100);
+  Executor& executor = Start();
+  const std::shared_ptr<internal::Task> task = DurableCall();
+  server_->Shutdown(std::chrono::system_clock::now());
+  server_.reset();
+  executor.Terminate();
+  task->Wait();
+  EXPECT_EQ(task->ending().broken.kind(), ErrorKind::kUnreachable);
+}
+
+TEST_F(OpenJobTest, WhatWasNotSentWhenItIsTerminatedNeverIs) {
+  job_.answers_extends = false;
+  job_.cancels_to_break = 1;
+  Executor& executor = Start();
+  const std::shared_ptr<internal::Task> task = Call();
+  executor.Terminate();
+  ASSERT_TRUE(task->done());
+  EXPECT_TRUE(task->ending().broken.ok()) << task->ending().broken.message();
+  EXPECT_EQ(task->ending().state, TaskState::kCancelled);
+  job_.Do([this] { job_.answers_extends = true; });
+  ASSERT_TRUE(job_.Await([this] { return job_.closed; }));
+  EXPECT_EQ(job_.task_count, 0u);
+}
+
 TEST_F(OpenJobTest, AbandoningEndsTheCancellingOfACall) {
   job_.answers_cancels = false;
   Executor& executor = Start();

@@ -370,7 +370,9 @@ class Executor {
   void Close();
   // Until every task has ended. After Close; also from several threads.
   void Join();
-  // Closes it and cancels what has not ended: what has not started never will.
+  // Closes it and cancels what has not ended: what has not started never will. While the
+  // coordinator cannot be reached it is asked again, as long as the client is patient and the
+  // executor stands; a future whose end is not known then throws ExecutorError.
   void Terminate();
   // Leaves its jobs as they are: nothing more is sent to them, nothing more is heard of them, and
   // futures that have no result yet fail with kStopped.
