@@ -119,8 +119,10 @@ class FakeJobs : public v1::Jobs::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status Get(grpc::ServerContext*, const v1::GetJobRequest*, v1::JobStatus* reply) override {
+  grpc::Status Get(grpc::ServerContext*, const v1::GetJobRequest* request,
+                   v1::JobStatus* reply) override {
     FillStatus(reply, !endless_);
+    if (request->job().by_case() != v1::JobSelector::kJobId) reply->set_job_id(8);
     return grpc::Status::OK;
   }
 
@@ -362,6 +364,17 @@ TEST_F(ClientTest, WaitEndsWithTheJobOrAtItsTimeout) {
   EXPECT_TRUE(client->Wait(JobId{7})->ended());
   jobs_.endless_ = true;
   EXPECT_FALSE(client->Wait(JobId{7}, std::chrono::milliseconds(20))->ended());
+}
+
+TEST_F(ClientTest, WaitTellsAtItsTimeoutOfTheJobThatItWaitedFor) {
+  jobs_.endless_ = true;  // and a job 8 has its name by now
+  const std::unique_ptr<Client> client = Connect();
+  std::uint64_t told_of = 0;
+  // Long enough that it has heard which job that is.
+  for (int ms = 20; told_of != 7 && ms < 5'000; ms *= 2) {
+    told_of = client->Wait(JobRef::Named("seven"), std::chrono::milliseconds(ms))->id.value;
+  }
+  EXPECT_EQ(told_of, 7u);
 }
 
 TEST_F(ClientTest, AnOutputIsFetchedInOnePieceOverBrokenConnections) {

@@ -251,7 +251,8 @@ Result<JobStatus> Client::Wait(const JobRef& job, std::optional<std::chrono::mil
       ended.get_token());
   if (last.has_value() && last->ended()) return *std::move(last);
   if (stop.stop_requested()) return Stopped();
-  if (followed.kind() == ErrorKind::kStopped) return GetJob(job);
+  // A name, or "last", may mean another job by now.
+  if (followed.kind() == ErrorKind::kStopped) return GetJob(last.has_value() ? last->id : job);
   if (!followed.ok()) return followed;
   return Status(ErrorKind::kFailed, "the coordinator stopped telling before the job had ended");
 }
