@@ -39,12 +39,31 @@ void Task::WhenDone(std::function<void()> fn) {
   fn();
 }
 
+void Task::PushWhenDone(const std::shared_ptr<EndQueue>& queue, std::size_t position) {
+  {
+    const std::lock_guard lock(board_->mutex);
+    if (!done_) {
+      // Those who waited before are most often gone, or this would grow with every wait.
+      std::erase_if(queues_, [](const auto& entry) { return entry.first.expired(); });
+      queues_.emplace_back(queue, position);
+      return;
+    }
+  }
+  queue->Push(position);
+}
+
 void Task::End(Ending ending, std::vector<std::function<void()>>& to_run) {
   if (done_) return;
   done_ = true;
   ending_ = std::move(ending);
   for (std::function<void()>& fn : when_done_) to_run.push_back(std::move(fn));
   when_done_.clear();
+  for (const auto& [waits, position] : queues_) {
+    if (std::shared_ptr<EndQueue> queue = waits.lock(); queue != nullptr) {
+      to_run.emplace_back([queue = std::move(queue), at = position] { queue->Push(at); });
+    }
+  }
+  queues_.clear();
 }
 
 namespace {

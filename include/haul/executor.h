@@ -103,6 +103,20 @@ struct Board {
   std::function<void(std::uint64_t task)> cancel;  // none once the job is gone
 };
 
+// Positions of tasks in the order in which they end.
+class EndQueue {
+ public:
+  void Push(std::size_t position);
+  // nothing at `deadline`.
+  std::optional<std::size_t> PopUntil(
+      std::optional<std::chrono::steady_clock::time_point> deadline);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable pushed_;
+  std::deque<std::size_t> positions_;
+};
+
 class Task {
  public:
   struct Ending {
@@ -127,6 +141,8 @@ class Task {
   const Ending& ending() const { return ending_; }  // once it is done
   // Runs `fn` when it is done, on the thread that learns of it; now, if it is.
   void WhenDone(std::function<void()> fn);
+  // Likewise puts `position` into `queue`, unless nobody waits there any more.
+  void PushWhenDone(const std::shared_ptr<EndQueue>& queue, std::size_t position);
   // The first counts. What was to be run then is appended to `to_run`; the caller holds the board.
   void End(Ending ending, std::vector<std::function<void()>>& to_run);
 
@@ -136,20 +152,7 @@ class Task {
   bool done_ = false;
   Ending ending_;
   std::vector<std::function<void()>> when_done_;
-};
-
-// Positions of tasks in the order in which they end.
-class EndQueue {
- public:
-  void Push(std::size_t position);
-  // nothing at `deadline`.
-  std::optional<std::size_t> PopUntil(
-      std::optional<std::chrono::steady_clock::time_point> deadline);
-
- private:
-  std::mutex mutex_;
-  std::condition_variable pushed_;
-  std::deque<std::size_t> positions_;
+  std::vector<std::pair<std::weak_ptr<EndQueue>, std::size_t>> queues_;  // and the place in each
 };
 
 }  // namespace internal
@@ -225,7 +228,7 @@ class CompletedFutures {
         deadline_(deadline),
         queue_(std::make_shared<internal::EndQueue>()) {
     for (std::size_t i = 0; i < futures_.size(); ++i) {
-      futures_[i].task_->WhenDone([queue = queue_, i] { queue->Push(i); });
+      futures_[i].task_->PushWhenDone(queue_, i);
     }
   }
 
