@@ -12,8 +12,9 @@ using client::TaskState;
 
 namespace {
 
-// Calls wait while so much has not been sent.
+// Calls wait while so much has not been sent; and what each costs besides its arguments.
 constexpr std::size_t kWaitingBytes = 64 << 20;
+constexpr std::size_t kCallBytes = 512;
 // Of one message.
 constexpr std::size_t kBatchBytes = 512 << 10;
 constexpr std::size_t kBatchCount = 1 << 16;
@@ -51,7 +52,7 @@ std::shared_ptr<Task> OpenJob::Add(std::string arguments) {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [this] { return waiting_bytes_ < kWaitingBytes || closed_; });
     if (closed_) return nullptr;
-    waiting_bytes_ += arguments.size();
+    waiting_bytes_ += arguments.size() + kCallBytes;
     waiting_.push_back(std::move(arguments));
     task = std::make_shared<Task>(board_, released_ + tasks_.size());
     tasks_.push_back(task);
@@ -106,10 +107,10 @@ bool OpenJob::Take(std::vector<std::string>* inputs) {
   std::size_t bytes = 0;
   while (!waiting_.empty() && inputs->size() < kBatchCount && bytes < kBatchBytes) {
     bytes += waiting_.front().size();
+    waiting_bytes_ -= waiting_.front().size() + kCallBytes;
     inputs->push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
-  waiting_bytes_ -= bytes;
   const bool is_last = closed_ && waiting_.empty();
   lock.unlock();
   if (was_full) room_.notify_all();

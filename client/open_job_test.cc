@@ -222,6 +222,24 @@ TEST_F(OpenJobTest, WhatWasNotSentWhenItIsTerminatedNeverIs) {
   EXPECT_EQ(job_.task_count, 0u);
 }
 
+TEST_F(OpenJobTest, CallsWithoutArgumentsWaitWhenTooManyAreNotSent) {
+  job_.answers_extends = false;
+  constexpr std::uint64_t kMost = (64 << 20) / 512;
+  Executor& executor = Start();
+  std::atomic<std::uint64_t> calls = 0;
+  std::thread calling([&] {
+    try {
+      for (; calls < 2 * kMost; ++calls) Call();
+      ADD_FAILURE() << "none of them waited";
+    } catch (const ExecutorError&) {  // it is closed
+    }
+  });
+  while (calls < kMost) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  executor.Terminate();
+  calling.join();
+  EXPECT_EQ(calls, kMost);
+}
+
 TEST_F(OpenJobTest, AbandoningEndsTheCancellingOfACall) {
   job_.answers_cancels = false;
   Executor& executor = Start();

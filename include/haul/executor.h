@@ -328,7 +328,8 @@ template <typename Result, typename Range>
 class MapResults;
 
 // One open job for each function that is called through it, from its first call until Close. A loop
-// of calls is sent in few messages. Calls wait while 64 MiB of arguments have not been sent.
+// of calls is sent in few messages. Calls wait while 64 MiB of them have not been sent, counting
+// 512 bytes for each besides its arguments.
 class Executor {
  public:
   // `client` outlives it.
