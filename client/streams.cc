@@ -1,6 +1,4 @@
 // The calls that stream, and how they go on after a lost connection.
-#include <atomic>
-#include <random>
 #include <thread>
 #include <utility>
 
@@ -8,6 +6,7 @@
 #include "client/convert.h"
 #include "client/follow.h"
 #include "client/impl.h"
+#include "client/request_id.h"
 #include "common/config.h"
 #include "common/packed_bytes.h"
 #include "common/utf8.h"
@@ -21,20 +20,6 @@ constexpr std::size_t kPackBytes = 512 << 10;
 constexpr std::uint64_t kPackCount = 1 << 16;
 // Below gRPC's limit for a message, 4 MiB, with room for the rest of it.
 constexpr std::size_t kMostInputBytes = (4 << 20) - (64 << 10);
-
-// Different for every submit of every process. Asking the machine for random bits each time would
-// cost more than the rest of a small submit: on virtual machines that traps.
-std::string NewRequestId() {
-  static const std::string of_this_process = [] {
-    std::random_device random;
-    std::string digits;
-    for (int word = 0; word < 4; ++word)
-      absl::StrAppend(&digits, absl::Hex(random(), absl::kZeroPad8));
-    return digits;
-  }();
-  static std::atomic<std::uint64_t> last = 0;
-  return absl::StrCat(of_this_process, "-", ++last);
-}
 
 // Writes all of `inputs`; stops early, with success, when the coordinator has closed the call: its
 // reply then says why. `first` goes with the first message.
