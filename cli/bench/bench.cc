@@ -147,10 +147,12 @@ void AddRows(const BenchPart& part, const Measured& measured, Table& table) {
 int RunBench(const Globals& globals, const RunOptions& options) {
   Table table({"MEASUREMENT", "MEDIAN", "LEAST", "MOST", "UNIT", "TO REACH"});
   Status status;
-  for (const BenchPart& part : AllParts()) {
+  const bool own_cluster = globals.config.coordinator.empty();
+  for (BenchPart& part : AllParts()) {
     const bool wanted = options.only.empty() || std::find(options.only.begin(), options.only.end(),
                                                           part.name) != options.only.end();
-    if (!wanted || (!globals.config.coordinator.empty() && !part.any_cluster)) continue;
+    if (!wanted || (!own_cluster && !part.any_cluster)) continue;
+    LeaveOutWhatDiffers(part, options.sizes, own_cluster);
     const Result<Measured> measured = RunPart(part, globals, options);
     if (!measured.ok()) {
       status = Status(measured.status().kind(),
@@ -185,7 +187,9 @@ void AddBenchRun(CLI::App& bench, Globals& globals) {
       ->check(CLI::Range(1, 1024));
   run->add_option("--repeat", options->repeat, "How often each is measured (default 3)")
       ->check(CLI::Range(1, 1000));
-  run->add_flag("--volatile", sizes.volatile_jobs, "Jobs that never touch the disk");
+  run->add_flag("--volatile", sizes.volatile_jobs,
+                "Jobs that never touch the disk, but in call_*, callers, print_results and "
+                "submit_lines");
   run->add_option("--only", options->only, absl::StrJoin(PartNames(), ", "))
       ->delimiter(',')
       ->check(CLI::IsMember(PartNames()));

@@ -123,11 +123,12 @@ Result<double> RunJobs(const BenchContext& context, std::uint64_t jobs, std::uin
 
 BenchPart Part(const std::string& name, const std::string& against, const Measure& measure,
                const Measure& one_job) {
-  return {.name = name,
-          .unit = "tasks/s",
-          .any_cluster = true,
-          .measure = measure,
-          .against = {{against, one_job, kFlat}}};
+  return {
+      .name = name,
+      .unit = "tasks/s",
+      .any_cluster = true,
+      .measure = measure,
+      .against = {{.name = against, .measure = one_job, .to_reach = kFlat, .any_cluster = true}}};
 }
 
 // So many times the tasks.

@@ -28,6 +28,13 @@ Result<double> TimeSubmitted(Client& client, const Stopwatch& stopwatch,
 
 }  // namespace
 
+void LeaveOutWhatDiffers(BenchPart& part, const BenchSizes& sizes, bool own_cluster) {
+  if (!own_cluster) part.to_reach.reset();
+  std::erase_if(part.against, [&](const Yardstick& yardstick) {
+    return (!own_cluster && !yardstick.any_cluster) || (sizes.volatile_jobs && yardstick.durable);
+  });
+}
+
 Result<double> TimeJob(Client& client, const client::JobSpec& spec) {
   const Stopwatch stopwatch;
   return TimeSubmitted(client, stopwatch, client.Submit(spec));

@@ -38,6 +38,8 @@ struct Yardstick {
   std::string name;
   Measure measure;
   std::optional<double> to_reach;  // measured / yardstick
+  bool any_cluster = false;        // measured in the part's own cluster, wherever that is
+  bool durable = false;            // commits what it does, as the part with volatile jobs does not
 };
 
 struct BenchPart {
@@ -59,6 +61,10 @@ std::vector<BenchPart> LatencyParts();
 std::vector<BenchPart> MemoryParts();
 std::vector<BenchPart> ProgramParts();
 std::vector<BenchPart> GrowthParts();
+
+// Takes from the part what says nothing of it: with volatile jobs a yardstick that commits, and in
+// a cluster that the user named the marks and floors of this machine.
+void LeaveOutWhatDiffers(BenchPart& part, const BenchSizes& sizes, bool own_cluster);
 
 // ---- what they share
 
