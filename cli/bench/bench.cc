@@ -96,7 +96,19 @@ Json NumberOrNull(const std::optional<double>& number) {
   return number.has_value() ? Json(*number) : Json(nullptr);
 }
 
-void PrintAsJson(const BenchPart& part, const Measured& measured) {
+// What runs must have in common to be compared; null where it has no part in it.
+Json OptionsAsJson(const Globals& globals, const BenchSizes& sizes) {
+  const std::string& coordinator = globals.config.coordinator;
+  return {{"tasks", sizes.tasks},
+          {"values", sizes.values},
+          {"commands", sizes.commands},
+          {"calls", sizes.calls},
+          {"threads", coordinator.empty() ? Json(sizes.threads) : Json(nullptr)},
+          {"volatile", sizes.volatile_jobs},
+          {"coordinator", coordinator.empty() ? Json(nullptr) : Json(coordinator)}};
+}
+
+void PrintAsJson(const BenchPart& part, const Measured& measured, const Json& options) {
   const auto [least, most] = std::minmax_element(measured.values.begin(), measured.values.end());
   Json against = Json::array();
   for (std::size_t k = 0; k < part.against.size(); ++k) {
@@ -114,7 +126,8 @@ void PrintAsJson(const BenchPart& part, const Measured& measured) {
              {"most", *most},
              {"repeat", measured.values.size()},
              {"to_reach", NumberOrNull(part.to_reach)},
-             {"against", against}});
+             {"against", against},
+             {"options", options}});
   std::fflush(stdout);
 }
 
@@ -160,7 +173,7 @@ int RunBench(const Globals& globals, const RunOptions& options) {
       break;
     }
     if (globals.json()) {
-      PrintAsJson(part, *measured);
+      PrintAsJson(part, *measured, OptionsAsJson(globals, options.sizes));
     } else {
       AddRows(part, *measured, table);
     }

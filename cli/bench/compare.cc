@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -42,6 +43,10 @@ std::vector<BenchValue> OfHaul(const std::string& text) {
     if (one.at("object") != "bench") continue;
     values.push_back({one.at("measurement").get<std::string>(), one.at("unit").get<std::string>(),
                       one.at("median").get<double>(), one.at("less_is_better").get<bool>()});
+    if (!one.contains("options")) continue;
+    for (const auto& option : one["options"].items()) {
+      values.back().options[option.key()] = option.value().dump();
+    }
   }
   return values;
 }
@@ -54,32 +59,52 @@ Result<std::vector<BenchValue>> ReadFile(const std::string& path) {
   return Status(ErrorKind::kInvalid, absl::StrCat(path, ": ", values.status().message()));
 }
 
+Status CheckAlike(const BenchValue& before, const BenchValue& after) {
+  std::map<std::string, std::pair<std::string, std::string>> fields;
+  fields["unit"] = {before.unit, after.unit};
+  for (const auto& [name, value] : before.options) fields[name].first = value;
+  for (const auto& [name, value] : after.options) fields[name].second = value;
+  for (const auto& [name, values] : fields) {
+    const auto& [then, now] = values;
+    if (then == now) continue;
+    return Status(
+        ErrorKind::kInvalid,
+        absl::StrCat(after.measurement, ": ", name, " is ", then.empty() ? "not said" : then,
+                     " before and ", now.empty() ? "not said" : now, " after"));
+  }
+  return Status();
+}
+
+std::string WhichIsBetter(const BenchChange& change) {
+  const double before = change.before.median;
+  const double after = change.after.median;
+  if (before == after) return "-";
+  return change.after.less_is_better == (after < before) ? "after" : "before";
+}
+
 int RunCompare(const Globals& globals, const std::string& before, const std::string& after) {
   const auto old_values = ReadFile(before);
   if (!old_values.ok()) return Fail(old_values.status());
   const auto new_values = ReadFile(after);
   if (!new_values.ok()) return Fail(new_values.status());
+  const auto changes = CompareBenchValues(*old_values, *new_values);
+  if (!changes.ok()) return Fail(changes.status());
   Table table({"MEASUREMENT", "BEFORE", "AFTER", "UNIT", "AFTER/BEFORE", "WHICH IS BETTER"});
-  for (const BenchValue& now : *new_values) {
-    const auto then =
-        std::find_if(old_values->begin(), old_values->end(),
-                     [&now](const BenchValue& one) { return one.measurement == now.measurement; });
-    if (then == old_values->end()) continue;
-    const double ratio = now.median / then->median;
+  for (const BenchChange& change : *changes) {
+    const BenchValue& now = change.after;
     if (globals.json()) {
       PrintJson({{"object", "bench_compare"},
                  {"measurement", now.measurement},
                  {"unit", now.unit},
-                 {"before", then->median},
+                 {"before", change.before.median},
                  {"after", now.median},
-                 {"ratio", ratio},
+                 {"ratio", change.ratio.has_value() ? Json(*change.ratio) : Json(nullptr)},
                  {"less_is_better", now.less_is_better}});
     } else {
-      table.Add({now.measurement, absl::StrFormat("%.6g", then->median),
-                 absl::StrFormat("%.6g", now.median), now.unit, absl::StrFormat("%.3f", ratio),
-                 ratio == 1                          ? "-"
-                 : now.less_is_better == (ratio < 1) ? "after"
-                                                     : "before"});
+      table.Add({now.measurement, absl::StrFormat("%.6g", change.before.median),
+                 absl::StrFormat("%.6g", now.median), now.unit,
+                 change.ratio.has_value() ? absl::StrFormat("%.3f", *change.ratio) : "-",
+                 WhichIsBetter(change)});
     }
   }
   if (!globals.json()) table.Print();
@@ -100,6 +125,22 @@ Result<std::vector<BenchValue>> ReadBenchValues(std::istream& input) {
   } catch (const Json::exception&) {
     return NotABench();
   }
+}
+
+Result<std::vector<BenchChange>> CompareBenchValues(const std::vector<BenchValue>& before,
+                                                    const std::vector<BenchValue>& after) {
+  std::vector<BenchChange> changes;
+  for (const BenchValue& now : after) {
+    const auto then = std::find_if(before.begin(), before.end(), [&now](const BenchValue& one) {
+      return one.measurement == now.measurement;
+    });
+    if (then == before.end()) continue;
+    if (Status alike = CheckAlike(*then, now); !alike.ok()) return alike;
+    BenchChange change{.before = *then, .after = now};
+    if (then->median > 0) change.ratio = now.median / then->median;
+    changes.push_back(std::move(change));
+  }
+  return changes;
 }
 
 void AddBenchCompare(CLI::App& bench, Globals& globals) {

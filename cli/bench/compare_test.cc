@@ -1,7 +1,9 @@
 #include "cli/bench/compare.h"
 
+#include <map>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -17,7 +19,8 @@ TEST(BenchCompareTest, ReadsWhatHaulPrints) {
   const auto values = Read(
       R"({"object":"bench","measurement":"functions","unit":"tasks/s","less_is_better":false,"median":2.5})"
       "\n"
-      R"({"object":"bench","measurement":"queued","unit":"MiB","less_is_better":true,"median":7})"
+      R"({"object":"bench","measurement":"queued","unit":"MiB","less_is_better":true,"median":7,)"
+      R"("options":{"tasks":100000,"coordinator":null}})"
       "\n");
   ASSERT_TRUE(values.ok());
   ASSERT_EQ(values->size(), 2u);
@@ -26,6 +29,8 @@ TEST(BenchCompareTest, ReadsWhatHaulPrints) {
   EXPECT_FALSE((*values)[0].less_is_better);
   EXPECT_EQ((*values)[1].unit, "MiB");
   EXPECT_TRUE((*values)[1].less_is_better);
+  EXPECT_EQ((*values)[1].options,
+            (std::map<std::string, std::string>{{"tasks", "100000"}, {"coordinator", "null"}}));
 }
 
 TEST(BenchCompareTest, ReadsWhatGoogleBenchmarkPrints) {
@@ -46,6 +51,46 @@ TEST(BenchCompareTest, RefusesAnythingElse) {
     ASSERT_FALSE(values.ok()) << text;
     EXPECT_EQ(values.status().kind(), client::ErrorKind::kInvalid);
   }
+}
+
+BenchValue Measured(double median) {
+  return {.measurement = "functions", .unit = "tasks/s", .median = median};
+}
+
+TEST(BenchCompareTest, ComparesWhatBothHave) {
+  BenchValue other = Measured(1);
+  other.measurement = "values";
+  const auto changes = CompareBenchValues({Measured(2), other}, {Measured(3)});
+  ASSERT_TRUE(changes.ok());
+  ASSERT_EQ(changes->size(), 1u);
+  EXPECT_EQ((*changes)[0].before.median, 2);
+  EXPECT_EQ((*changes)[0].after.median, 3);
+  EXPECT_EQ((*changes)[0].ratio, 1.5);
+}
+
+TEST(BenchCompareTest, NothingBeforeHasNoRatio) {
+  const auto changes = CompareBenchValues({Measured(0)}, {Measured(3)});
+  ASSERT_TRUE(changes.ok());
+  ASSERT_EQ(changes->size(), 1u);
+  EXPECT_FALSE((*changes)[0].ratio.has_value());
+}
+
+TEST(BenchCompareTest, RefusesWhatIsNotAlikeAndNamesTheField) {
+  BenchValue two_threads = Measured(1);
+  two_threads.options = {{"threads", "2"}, {"volatile", "false"}};
+  BenchValue four_threads = Measured(1);
+  four_threads.options = {{"threads", "4"}, {"volatile", "false"}};
+  BenchValue milliseconds = two_threads;
+  milliseconds.unit = "ms";
+  const auto message = [](const BenchValue& before, const BenchValue& after) {
+    const auto changes = CompareBenchValues({before}, {after});
+    EXPECT_EQ(changes.status().kind(), client::ErrorKind::kInvalid);
+    return changes.status().message();
+  };
+  EXPECT_EQ(message(two_threads, four_threads), "functions: threads is 2 before and 4 after");
+  EXPECT_EQ(message(two_threads, milliseconds), "functions: unit is tasks/s before and ms after");
+  EXPECT_EQ(message(Measured(1), two_threads), "functions: threads is not said before and 2 after");
+  EXPECT_TRUE(CompareBenchValues({two_threads}, {two_threads}).ok());
 }
 
 }  // namespace
