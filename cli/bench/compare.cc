@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/bench/part.h"
 #include "cli/format.h"
 #include "cli/status.h"
 
@@ -26,12 +27,20 @@ Status NotABench() {
       "neither the output of `haul --output json bench run` nor JSON of Google Benchmark");
 }
 
+// Rows of one name are its repetitions.
 std::vector<BenchValue> OfGoogleBenchmark(const Json& document) {
   std::vector<BenchValue> values;
+  std::map<std::string, std::vector<double>> times;
   for (const Json& one : document.at("benchmarks")) {
-    values.push_back({one.at("name").get<std::string>(), one.at("time_unit").get<std::string>(),
-                      one.at("real_time").get<double>(), /*less_is_better=*/true});
+    const std::string name = one.at("name").get<std::string>();
+    std::vector<double>& repetitions = times[name];
+    repetitions.push_back(one.at("real_time").get<double>());
+    if (repetitions.size() > 1) continue;
+    values.push_back({.measurement = name,
+                      .unit = one.at("time_unit").get<std::string>(),
+                      .less_is_better = true});
   }
+  for (BenchValue& value : values) value.median = Median(times[value.measurement]);
   return values;
 }
 

@@ -44,6 +44,18 @@ TEST(BenchCompareTest, ReadsWhatGoogleBenchmarkPrints) {
   EXPECT_TRUE((*values)[0].less_is_better);
 }
 
+TEST(BenchCompareTest, RepetitionsOfGoogleBenchmarkAreOneMeasurement) {
+  const auto values = Read(R"({"benchmarks":[{"name":"BM_A","real_time":3,"time_unit":"ms"},)"
+                           R"({"name":"BM_B","real_time":7,"time_unit":"us"},)"
+                           R"({"name":"BM_A","real_time":9,"time_unit":"ms"},)"
+                           R"({"name":"BM_A","real_time":4,"time_unit":"ms"}]})");
+  ASSERT_TRUE(values.ok());
+  ASSERT_EQ(values->size(), 2u);
+  EXPECT_EQ((*values)[0].measurement, "BM_A");
+  EXPECT_EQ((*values)[0].median, 4);
+  EXPECT_EQ((*values)[1].median, 7);
+}
+
 TEST(BenchCompareTest, RefusesAnythingElse) {
   for (const std::string text : {"", "{}", "[1]", "text", R"({"object":"job"})",
                                  R"({"object":"bench","measurement":"functions"})"}) {
