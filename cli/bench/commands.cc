@@ -1,4 +1,5 @@
 // Commands, and how well slots are used by commands and functions that only wait.
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -51,10 +52,11 @@ Result<double> XargsPerSecond(const BenchContext& context) {
   return static_cast<double>(context.sizes.commands) / stopwatch.seconds();
 }
 
-// A hundredth as many that wait: 2.5 s on two slots.
+// A hundredth as many that wait, in whole rounds, at least one: 2.5 s on two slots.
 std::uint64_t Waits(const BenchSizes& sizes) {
   const auto threads = static_cast<std::uint64_t>(sizes.threads);
-  return (sizes.commands / 100 + threads - 1) / threads * threads;
+  const std::uint64_t rounds = (sizes.commands / 100 + threads - 1) / threads;
+  return std::max<std::uint64_t>(rounds, 1) * threads;
 }
 
 // The share of the slots' time in which a command waited.
