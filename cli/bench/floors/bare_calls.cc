@@ -36,13 +36,19 @@ client::Result<std::vector<double>> BareCalls(std::uint64_t calls, bool durable)
     };
     std::unique_ptr<FloorDatabase> database;
     if (durable) database = std::make_unique<FloorDatabase>();
+    std::exception_ptr failure;
     std::thread coordinator([&] {
-      hand_on(0, [&] {
-        if (database == nullptr) return;
-        database->Begin();
-        database->Insert("outcome");
-        database->Commit();
-      });
+      try {
+        hand_on(0, [&] {
+          if (database == nullptr) return;
+          database->Begin();
+          database->Insert("outcome");
+          database->Commit();
+        });
+      } catch (...) {
+        failure = std::current_exception();
+        for (const SocketPair& hop : hops) hop.ShutDown();
+      }
     });
     std::thread worker([&] { hand_on(1, [] {}); });
     std::thread executor([&] {
@@ -61,6 +67,7 @@ client::Result<std::vector<double>> BareCalls(std::uint64_t calls, bool durable)
     coordinator.join();
     worker.join();
     executor.join();
+    if (failure) std::rethrow_exception(failure);
   } catch (const std::exception& error) {
     return Status(ErrorKind::kFailed, std::string("the bare calls: ") + error.what());
   }

@@ -160,8 +160,8 @@ class Pool {
 
 // The coordinator's side: sends messages while fewer than so many are on their way, keeps what
 // comes back.
-std::uint64_t RunThrough(const SocketPair& sockets, Shape shape, std::uint64_t messages) {
-  FloorDatabase database;
+std::uint64_t RunThrough(const SocketPair& sockets, FloorDatabase& database, Shape shape,
+                         std::uint64_t messages) {
   Queue<std::string> to_keep;
   Queue<char> room;
   for (std::size_t i = 0; i < kMessagesOnTheWay; ++i) room.Put(0);
@@ -214,10 +214,11 @@ client::Result<double> BarePool(std::uint64_t tasks, std::size_t input_bytes,
   const auto start = SteadyClock::now();
   try {
     const SocketPair sockets;
+    FloorDatabase database;
     std::uint64_t bytes = 0;
     {
       const Pool pool(sockets.right(), shape, threads);
-      bytes = RunThrough(sockets, shape, messages);
+      bytes = RunThrough(sockets, database, shape, messages);
       sockets.ShutDown();
     }
     if (bytes != messages * shape.back_bytes()) throw FloorError("chunks are missing");

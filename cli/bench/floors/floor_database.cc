@@ -5,10 +5,17 @@
 
 namespace haul::cli {
 
-FloorDatabase::FloorDatabase() {
+namespace {
+
+std::filesystem::path MakeDirectory() {
   const absl::StatusOr<std::string> directory = MakeTemporaryDirectory("haul-floor");
   if (!directory.ok()) throw FloorError(std::string(directory.status().message()));
-  directory_ = *directory;
+  return *directory;
+}
+
+}  // namespace
+
+FloorDatabase::FloorDatabase() : FloorDatabase(MakeDirectory()) {
   const std::string path = (directory_ / "floor.db").string();
   if (sqlite3_open_v2(path.c_str(), &database_,
                       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,

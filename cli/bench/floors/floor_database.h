@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <sqlite3.h>
 
@@ -31,6 +32,8 @@ class FloorDatabase {
   std::uint64_t ReadBack();
 
  private:
+  // By which a database that cannot be opened is destroyed too.
+  explicit FloorDatabase(std::filesystem::path directory) : directory_(std::move(directory)) {}
   void Execute(const char* sql);
 
   std::filesystem::path directory_;

@@ -1,6 +1,10 @@
 // The floors do their work and end what they started; how long they take is for `haul bench`.
 #include "cli/bench/floors/floors.h"
 
+#include <sys/resource.h>
+
+#include <csignal>
+
 #include "gtest/gtest.h"
 
 namespace haul::cli {
@@ -41,6 +45,36 @@ TEST(FloorsTest, CommitsAreCounted) {
   const auto rate = BareCommits(20);
   ASSERT_TRUE(rate.ok()) << rate.status().message();
   EXPECT_GT(*rate, 0);
+}
+
+// What is written beyond the limit is refused, as by a full disk.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : on_exceeded_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, on_exceeded_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  void (*on_exceeded_)(int);
+  rlimit before_{};
+};
+
+TEST(FloorsTest, AFullDiskIsTold) {
+  // None for the database; enough to open it, but not for all that is committed.
+  for (const rlim_t bytes : {0, 64 * 1024}) {
+    const FileSizeLimit limit(bytes);
+    EXPECT_FALSE(BareCalls(1000, /*durable=*/true).ok());
+    EXPECT_FALSE(BareCommits(1000).ok());
+    EXPECT_FALSE(BarePool(100'000, 16, 8, 2).ok());
+  }
 }
 
 }  // namespace
