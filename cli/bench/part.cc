@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "cli/bench/example_functions.h"
 #include "cli/format.h"
 
@@ -43,6 +45,20 @@ Result<double> TimeJob(Client& client, const client::JobSpec& spec) {
 Result<double> TimeJob(Client& client, const client::JobSpec& spec, client::InputSource& inputs) {
   const Stopwatch stopwatch;
   return TimeSubmitted(client, stopwatch, client.Submit(spec, inputs));
+}
+
+Status AwaitThat(const std::string& what, std::chrono::seconds limit,
+                 const std::function<Result<bool>()>& holds) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (true) {
+    const Result<bool> held = holds();
+    if (!held.ok()) return held.status();
+    if (*held) return Status();
+    if (std::chrono::steady_clock::now() > deadline) {
+      return Status(ErrorKind::kFailed, absl::StrCat(limit.count(), " s passed before ", what));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
 }
 
 client::JobSpec NoopJob(std::uint64_t tasks, bool volatile_job) {

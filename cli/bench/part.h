@@ -72,6 +72,9 @@ void LeaveOutWhatDiffers(BenchPart& part, const BenchSizes& sizes, bool own_clus
 client::Result<double> TimeJob(Client& client, const client::JobSpec& spec);
 client::Result<double> TimeJob(Client& client, const client::JobSpec& spec,
                                client::InputSource& inputs);
+// Asks again and again until it holds. kFailed: not within the limit; "60 s passed before WHAT".
+client::Status AwaitThat(const std::string& what, std::chrono::seconds limit,
+                         const std::function<client::Result<bool>()>& holds);
 // Of the examples' library.
 client::JobSpec NoopJob(std::uint64_t tasks, bool volatile_job);
 client::JobSpec CommandJob(std::vector<std::string> arguments, std::uint64_t tasks,

@@ -1,5 +1,6 @@
 #include "cli/bench/part.h"
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,16 @@ TEST(BenchPartTest, FloorsOfFunctionsCommitAndThoseOfGrowthAreOfTheCluster) {
     LeaveOutWhatDiffers(part, sizes, /*own_cluster=*/false);
     EXPECT_EQ(part.against.size(), 1u) << part.name;
   }
+}
+
+TEST(BenchPartTest, WhatIsWaitedForHoldsOrIsToldInTime) {
+  int asked = 0;
+  const auto third_time = [&]() -> client::Result<bool> { return ++asked == 3; };
+  EXPECT_TRUE(AwaitThat("it was asked", std::chrono::seconds(600), third_time).ok());
+  EXPECT_EQ(asked, 3);
+  const auto never = []() -> client::Result<bool> { return false; };
+  EXPECT_EQ(AwaitThat("it held", std::chrono::seconds(0), never).message(),
+            "0 s passed before it held");
 }
 
 }  // namespace
