@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <functional>
 #include <mutex>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,6 +15,8 @@
 #include "cli/bench/example_functions.h"
 #include "cli/bench/part.h"
 #include "cli/format.h"
+#include "cli/interrupt.h"
+#include "cli/status.h"
 #include "common/check.h"
 
 namespace haul::cli {
@@ -25,6 +31,7 @@ constexpr double kFlat = 0.8;
 // Callers that submit at the same time, and so share commits.
 constexpr int kSubmitters = 64;
 constexpr std::uint64_t kHoldMs = 1;
+constexpr std::chrono::seconds kHoldLimit{60};
 
 // Tasks a second of one job, from its submit on.
 Result<double> RunJob(const BenchContext& context, std::uint64_t tasks) {
@@ -33,10 +40,13 @@ Result<double> RunJob(const BenchContext& context, std::uint64_t tasks) {
   return static_cast<double>(tasks) / *seconds;
 }
 
-// Keeps every slot busy, before all others, until Release.
+// Keeps every slot busy, before all others, until Release. Ctrl-C ends it too: a cluster of our own
+// ends with us, another's would be busy for long.
 class Holder {
  public:
-  static Result<Holder> Hold(Client& client) {
+  explicit Holder(const BenchContext& context)
+      : client_(context.client()), own_cluster_(context.cluster != nullptr) {}
+  Status Hold() {
     client::JobSpec spec;
     spec.work =
         client::FunctionCall{.name = kSleep.name(), .signature = decltype(kSleep)::Signature()};
@@ -44,14 +54,24 @@ class Holder {
     spec.priority = 1;
     MadeSource naps(kNaps,
                     [](std::uint64_t) { return decltype(kSleep)::EncodeArguments(kHoldMs); });
-    const auto submitted = client.Submit(spec, naps);
+    const auto submitted = client_.Submit(spec, naps);
     if (!submitted.ok()) return submitted.status();
-    while (true) {
-      const auto status = client.GetJob(submitted->job);
-      if (!status.ok()) return status.status();
-      if (status->assigned > 0) return Holder(client, submitted->job);
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    job_ = submitted->job;
+    if (!own_cluster_) {
+      interrupts_.emplace();
+      on_interrupt_.emplace(interrupts_->token(), [this] {
+        (void)client_.Cancel(job_);
+        std::_Exit(kExitInterrupted);
+      });
     }
+    Status held = AwaitThat("a worker took tasks", kHoldLimit, [this]() -> Result<bool> {
+      const auto status = client_.GetJob(job_);
+      if (!status.ok()) return status.status();
+      if (status->ended()) return NotHeld(*status);
+      return status->assigned > 0;
+    });
+    if (!held.ok()) (void)client_.Cancel(job_);
+    return held;
   }
   // The time from which on the slots were free.
   Result<std::int64_t> Release() {
@@ -59,6 +79,7 @@ class Holder {
     if (!asked.ok()) return asked.status();
     const auto ended = client_.Wait(job_);
     if (!ended.ok()) return ended.status();
+    if (ended->state != client::JobState::kCancelled) return NotHeld(*ended);
     return ended->ended_unix_us;
   }
 
@@ -66,10 +87,16 @@ class Holder {
   // A minute of them on 64 slots.
   static constexpr std::uint64_t kNaps = 4'000'000;
 
-  Holder(Client& client, client::JobId job) : client_(client), job_(job) {}
+  static Status NotHeld(const client::JobStatus& job) {
+    return Status(ErrorKind::kFailed,
+                  "what was to keep the slots busy ended too soon: " + DescribeCounts(job));
+  }
 
   Client& client_;
-  const client::JobId job_;
+  const bool own_cluster_;
+  client::JobId job_;
+  std::optional<Interrupts> interrupts_;
+  std::optional<std::stop_callback<std::function<void()>>> on_interrupt_;
 };
 
 Result<std::vector<client::JobId>> SubmitAtOnce(const BenchContext& context, std::uint64_t jobs,
@@ -101,10 +128,10 @@ Result<std::vector<client::JobId>> SubmitAtOnce(const BenchContext& context, std
 // Tasks a second of `jobs` jobs, together of so many tasks, from when all of them are there.
 Result<double> RunJobs(const BenchContext& context, std::uint64_t jobs, std::uint64_t tasks) {
   HAUL_CHECK(jobs > 0);
-  Result<Holder> holder = Holder::Hold(context.client());
-  if (!holder.ok()) return holder.status();
+  Holder holder(context);
+  if (Status held = holder.Hold(); !held.ok()) return held;
   const auto ids = SubmitAtOnce(context, jobs, tasks / jobs);
-  const Result<std::int64_t> start_us = holder->Release();
+  const Result<std::int64_t> start_us = holder.Release();
   if (!ids.ok()) return ids.status();
   if (!start_us.ok()) return start_us.status();
   std::int64_t end_us = 0;

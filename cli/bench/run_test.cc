@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/bench/part.h"
 #include "cli/child.h"
 #include "cli/format.h"
 #include "gtest/gtest.h"
@@ -17,6 +19,8 @@
 
 namespace haul::cli {
 namespace {
+
+constexpr std::chrono::seconds kPatience{120};
 
 std::string Variable(const char* name) {
   const char* value = std::getenv(name);
@@ -112,6 +116,28 @@ TEST_F(BenchRunTest, FewCommandsWaitOneRound) {
       Start({"bench", "run", "--only", "waiting_commands", "--commands", "1", "--repeat=1"});
   ASSERT_TRUE(bench.has_value());
   EXPECT_EQ(WaitForChild(*bench), 0);
+}
+
+TEST_F(BenchRunTest, InterruptedItDoesNotKeepTheClusterBusy) {
+  std::optional<Child> bench = StartBench("jobs_1000", {"--repeat=1000"});
+  ASSERT_TRUE(bench.has_value());
+  std::optional<client::JobId> holder;
+  const client::Status submits =
+      AwaitThat("it submitted", kPatience, [&]() -> client::Result<bool> {
+        const auto jobs = client_->ListJobs(1000);
+        if (!jobs.ok()) return jobs.status();
+        for (const client::JobStatus& job : *jobs) {
+          if (job.spec.priority > 0) holder = job.id;
+        }
+        return jobs->size() > 1;
+      });
+  EXPECT_TRUE(submits.ok()) << submits.message();
+  kill(bench->pid, SIGINT);
+  EXPECT_EQ(WaitForChild(*bench), 130);
+  ASSERT_TRUE(holder.has_value());
+  const auto ended = client_->Wait(*holder, kPatience);
+  ASSERT_TRUE(ended.ok());
+  EXPECT_EQ(ended->state, client::JobState::kCancelled);
 }
 
 }  // namespace
