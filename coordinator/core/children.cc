@@ -46,7 +46,7 @@ void Core::Reduce(AssignmentId id, const IntervalSet& tasks) {
   for (; child != state_.children().end() && child->assignment == id; ++child) {
     if (tasks.Contains(child->task)) orphans_.push_back(child->job);
   }
-  Note(AssignmentReduced{id, tasks, now_.monotonic_us});
+  Note(AssignmentReduced{id, tasks});
 }
 
 // After a restart: the starts that nobody came back with.

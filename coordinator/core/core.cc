@@ -284,7 +284,7 @@ void Core::Carry(const Feed& feed) {
                           .tasks = IntervalSet(tasks),
                           .width = feed.width,
                           .alone = feed.alone,
-                          .ahead = feed.ahead,
+                          .on_trust = feed.on_trust,
                           .monotonic_us = now_.monotonic_us});
     if (job.facts.spec.at_most_once) {
       const RecordSequence sequence =

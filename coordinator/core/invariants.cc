@@ -62,7 +62,7 @@ std::uint64_t CheckWorker(const State& state, const Worker& worker) {
       outstanding += assignment->tasks.size();
       ++assignments;
       if (assignment->fills_worker()) ++exclusive;
-      HAUL_CHECK(state.ahead().contains({assignment->given_us, id}) == assignment->ahead);
+      HAUL_CHECK(state.on_trust().contains({assignment->given_us, id}) == assignment->on_trust);
       HAUL_CHECK(assignment->blocked <= assignment->tasks.size());
       for (const auto& [task, permille] : assignment->progress) {
         HAUL_CHECK(assignment->tasks.Contains(task) && permille <= 1000);
@@ -96,13 +96,14 @@ void CheckInvariants(const State& state) {
   }
   std::uint64_t active = 0, ready = 0, wanting = 0;
   absl::btree_map<JobId, std::uint64_t> running;
-  std::uint64_t assignments = 0;
+  std::uint64_t assignments = 0, on_trust = 0;
+  for (const auto& [id, assignment] : state.assignments()) on_trust += assignment.on_trust ? 1 : 0;
+  HAUL_CHECK(on_trust == state.on_trust().size());
   for (const auto& [id, worker] : state.workers()) {
     assignments += CheckWorker(state, worker);
     for (const auto& [key, lane] : worker.lanes) running[key.job] += lane.running_width();
   }
   HAUL_CHECK(assignments == state.assignments().size());
-  HAUL_CHECK(state.ahead().size() <= assignments);
   const IntervalSet none;
   for (const auto& [id, job] : state.jobs()) {
     const auto of_job = assigned.find(id);

@@ -96,7 +96,7 @@ void Core::On(const TasksFinished& event) {
   if (assignment != nullptr && assignment->worker == worker_id && assignment->job == event.job) {
     const Job& job = *state_.FindJob(event.job);
     IntervalSet concluded;
-    TasksMeasured measured{.job = job.id, .worker = worker_id};
+    TasksMeasured measured{.job = job.id, .assignment = event.assignment, .worker = worker_id};
     for (std::uint32_t i = 0; i < event.outcomes.size(); ++i) {
       const OutcomeHeader& outcome = event.outcomes[i];
       // An outcome counts whole or not at all: what the assignment no longer owns changes nothing.

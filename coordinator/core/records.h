@@ -227,14 +227,13 @@ struct AssignmentOpened {
   IntervalSet tasks;  // one range, unless adopted
   std::uint32_t width = 1;
   bool alone = false;
-  bool ahead = false;  // of the worker's cpus: what it holds is about to end
+  bool on_trust = false;  // as much as it is, since its function took so long in other jobs
   std::int64_t monotonic_us = 0;
 };
 // The assignment no longer owns these tasks; what has no outcome becomes ready again.
 struct AssignmentReduced {
   AssignmentId id;
   IntervalSet tasks;
-  std::int64_t monotonic_us = 0;
 };
 // So many tasks of it wait for jobs that they submitted, and use no cpu meanwhile.
 struct TasksBlocked {
@@ -252,10 +251,12 @@ struct RevokeAsked {
 };
 struct RevokeAnswered {
   AssignmentId id;
+  bool lost = false;  // with the connection; it may be asked anew
 };
 // Tasks of this job took so long; folded into its mean, and into that of its function.
 struct TasksMeasured {
   JobId job;
+  AssignmentId assignment;
   WorkerId worker;
   std::uint64_t count = 0;
   std::uint64_t busy_ns = 0;

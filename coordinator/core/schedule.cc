@@ -34,21 +34,20 @@ class Pass {
         room_.emplace_hint(room_.end(), id, Room{.worker = state_.FindWorker(id)});
       }
     }
-    FindRoomAhead();
     FillRoom();
     FeedLanes();
     AskBackForIdle();
-    AskBackAhead();
+    AskBackMisjudged();
     return std::move(plan_);
   }
 
  private:
   // Gives free room to jobs, the least served first.
   void FillRoom() {
-    while (!room_.empty() || !ahead_room_.empty()) {
+    while (!room_.empty()) {
       Candidate* const best = line_.Next();
-      if (best == nullptr || (room_.empty() && best->running > 0)) break;
-      if (Place(*best, line_.size()) || PlaceAhead(*best)) {
+      if (best == nullptr) break;
+      if (Place(*best, line_.size())) {
         line_.PutBack(*best);
       } else {
         OnNoRoom(*best->job);
@@ -63,59 +62,6 @@ class Pass {
       OnNoRoom(*first->job);
       line_.Drop(*first);
     }
-  }
-
-  // Workers without room whose tasks are so short that they would idle until they are given more.
-  void FindRoomAhead() {
-    if (line_.size() == 0) return;
-    for (const WorkerId id : state_.served_workers()) {
-      const Worker& worker = *state_.FindWorker(id);
-      if (!worker.takes_work() || worker.exclusive_assignments > 0 || !EndsSoon(worker)) continue;
-      const std::uint64_t most_milli = worker.profile.cpus_milli * options_.ahead_factor;
-      // What is free is given away first.
-      const std::uint64_t used_milli = std::max(worker.used_milli(), worker.profile.cpus_milli);
-      if (used_milli < most_milli) ahead_room_[id] = most_milli - used_milli;
-    }
-  }
-
-  bool EndsSoon(const Worker& worker) const {
-    double left_ns = 0;
-    for (const auto& [key, lane] : worker.lanes) {
-      const Job& job = *state_.FindJob(key.job);
-      const std::uint64_t expected_ns = state_.ExpectedTaskNs(job);
-      if (expected_ns == 0) return false;
-      left_ns += static_cast<double>(lane.outstanding) * static_cast<double>(expected_ns) *
-                 job.facts.spec.cpus_milli / static_cast<double>(worker.profile.cpus_milli);
-    }
-    return left_ns < static_cast<double>(AheadBelowNs());
-  }
-  bool IsOverSoon(const Job& job) const {
-    const std::uint64_t expected_ns = state_.ExpectedTaskNs(job);
-    return expected_ns > 0 && job.ready.size() < AheadBelowNs() / expected_ns;
-  }
-  std::uint64_t AheadBelowNs() const {
-    return static_cast<std::uint64_t>(options_.ahead_below_us) * 1000;
-  }
-
-  // One task at once, and what may wait behind it, at a worker that has no room yet.
-  bool PlaceAhead(Candidate& candidate) {
-    const Job& job = *candidate.job;
-    const std::uint64_t expected_ns = state_.ExpectedTaskNs(job);
-    if (candidate.running > 0 || candidate.ready == 0 || job.facts.spec.at_most_once ||
-        expected_ns == 0 || expected_ns >= AheadBelowNs()) {
-      return false;
-    }
-    const auto chosen = std::find_if(ahead_room_.begin(), ahead_room_.end(), [&](const auto& room) {
-      return room.second >= candidate.cpus_milli() && !IsKeptFrom(room.first, job) &&
-             !job.workers.contains(room.first) && IsEligible(*state_.FindWorker(room.first), job);
-    });
-    if (chosen == ahead_room_.end()) return false;
-    const Worker& worker = *state_.FindWorker(chosen->first);
-    chosen->second -= candidate.cpus_milli();
-    if (chosen->second == 0) ahead_room_.erase(chosen);
-    Grant(candidate, worker, false, 1);
-    granted_ahead_.insert({worker.id, LaneKey{job.id, false}});
-    return true;
   }
 
   // One grant of room at one worker. False where nothing fits.
@@ -173,7 +119,6 @@ class Pass {
     candidate.running += slots;
     granted_[{worker.id, LaneKey{job.id, alone}}] += slots;
     newly_running_[job.id] += slots;
-    if (!IsOverSoon(job)) ahead_room_.erase(worker.id);
     if (job.blocked_since_us != 0 && unblocked_.insert(job.id).second) {
       plan_.blocked.push_back({job.id, 0});
     }
@@ -255,7 +200,7 @@ class Pass {
                            .alone = key.alone,
                            .width = static_cast<std::uint32_t>(width),
                            .count = count,
-                           .ahead = granted_ahead_.contains({worker, key})});
+                           .on_trust = count > at_least && job.mean_task_ns == 0});
   }
 
   // With what this pass gave it. Never 0 for a job of which a lane is fed.
@@ -279,8 +224,8 @@ class Pass {
           continue;
         }
         const Lane& lane = worker.lanes.find(key)->second;
-        const auto backlog_ns = static_cast<std::int64_t>(lane.backlog() * LengthNs(job, lane) /
-                                                          std::max(lane.width, 1u));
+        const auto backlog_ns =
+            static_cast<std::int64_t>(lane.backlog() * job.mean_task_ns / std::max(lane.width, 1u));
         if (backlog_ns <= best_ns || LastAssignment(lane).revoke_asked ||
             asked_.contains(LastAssignment(lane).id)) {
           continue;
@@ -294,18 +239,10 @@ class Pass {
     }
   }
 
-  // How long a task of the lane takes: those that run are as long as they have been silent.
-  std::uint64_t LengthNs(const Job& job, const Lane& lane) const {
-    const std::int64_t silent_us = now_.monotonic_us - lane.last_change_us;
-    const std::uint64_t expected_ns = state_.ExpectedTaskNs(job);
-    if (silent_us < options_.silence_ms * 1000) return expected_ns;
-    return std::max(expected_ns, static_cast<std::uint64_t>(silent_us) * 1000);
-  }
-
-  // What the worker did not come to as soon as expected gets its place in line back.
-  void AskBackAhead() {
-    for (const auto& [given_us, id] : state_.ahead()) {
-      if (now_.monotonic_us - given_us < options_.silence_ms * 1000) break;
+  // Nothing of it has ended as soon as expected: what waits may go where there is room, one by one.
+  void AskBackMisjudged() {
+    for (const auto& [given_us, id] : state_.on_trust()) {
+      if (now_.monotonic_us - given_us < options_.trust_ms * 1000) break;
       const Assignment& assignment = *state_.FindAssignment(id);
       if (assignment.revoke_asked || asked_.contains(id) ||
           !state_.FindWorker(assignment.worker)->connected()) {
@@ -334,8 +271,6 @@ class Pass {
   ServeLine line_;
   absl::btree_map<WorkerId, Room> room_;  // where there is any
   absl::btree_map<std::pair<WorkerId, LaneKey>, std::uint64_t> granted_;
-  absl::btree_map<WorkerId, std::uint64_t> ahead_room_;  // thousandths of cpus
-  absl::btree_set<std::pair<WorkerId, LaneKey>> granted_ahead_;
   absl::btree_map<JobId, std::uint64_t> newly_running_;
   absl::btree_map<LaneKey, std::uint64_t> taken_;
   absl::btree_set<AssignmentId> asked_;
@@ -364,7 +299,7 @@ std::uint64_t BacklogTarget(const State& state, const Job& job, std::uint32_t wi
   const std::uint64_t expected_ns = state.ExpectedTaskNs(job);
   if (expected_ns == 0 || job.facts.spec.at_most_once) return 0;
   auto target_ns = static_cast<std::uint64_t>(options.backlog_target_ms) * 1'000'000 * width;
-  if (job.mean_task_ns == 0) target_ns /= options.unmeasured_part;
+  if (job.mean_task_ns == 0) target_ns /= options.trusted_part;
   std::uint64_t tasks = (target_ns + expected_ns / 2) / expected_ns;
   tasks = std::min(tasks, options.max_backlog_tasks);
   const std::uint64_t mean_bytes = job.facts.spec.input_bytes / job.facts.spec.task_count;

@@ -25,19 +25,14 @@ struct ScheduleOptions {
   std::uint64_t max_backlog_input_bytes = 4 << 20;  // likewise
   std::uint64_t max_assignment_tasks = 1'000'000;
   std::uint64_t max_assignment_input_bytes = 1 << 20;
-  // A job of which nothing was measured gets this part of the target, by what its function took in
-  // other jobs: its own tasks may be of another length.
-  std::uint64_t unmeasured_part = 10;
-  // A worker gets short tasks of other jobs beyond its cpus while all that it holds ends sooner
-  // than this: about what an outcome and the next assignment are on their way.
-  std::int64_t ahead_below_us = 2000;
-  std::uint64_t ahead_factor = 4;  // of its cpus, at most
+  // A job of which nothing was measured gets this part of the target on trust, by what its function
+  // took in other jobs; what of it has not started comes back if nothing has ended so soon.
+  std::uint64_t trusted_part = 10;
+  std::int64_t trust_ms = 50;
   // A backlog worth less than this is not asked back for an idle worker.
   std::int64_t revoke_above_ms = 10;
   // A request that fits nowhere gets a worker reserved for it after this long.
   std::int64_t reserve_after_ms = 500;
-  // What was given ahead, and a lane's tasks, are as long as expected or heard of so soon.
-  std::int64_t silence_ms = 50;
 };
 
 // Give up to `count` ready tasks of the job to the worker, where `width` of them may run at once.
@@ -47,7 +42,7 @@ struct Feed {
   bool alone = false;
   std::uint32_t width = 1;
   std::uint64_t count = 0;
-  bool ahead = false;  // beyond the worker's cpus
+  bool on_trust = false;
 };
 // Ask for up to `count` tasks of the assignment's end that have not started.
 struct AskBack {

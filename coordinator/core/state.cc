@@ -112,7 +112,9 @@ const Job* State::FindRequest(const std::string& owner, const std::string& reque
 
 std::uint64_t State::ExpectedTaskNs(const Job& job) const {
   const JobSpec& spec = job.facts.spec;
-  if (job.mean_task_ns > 0 || spec.kind != WorkKind::kFunction) return job.mean_task_ns;
+  if (job.mean_task_ns > 0 || job.misjudged || spec.kind != WorkKind::kFunction) {
+    return job.mean_task_ns;
+  }
   // Of several libraries that have it the slowest.
   std::uint64_t expected_ns = 0;
   for (auto it = FirstServing(functions_, spec);
@@ -302,7 +304,6 @@ void State::On(const WorkerLeft& record) {
   }
   incarnations_.erase(worker.facts.incarnation);
   roomy_workers_.erase(worker.id);
-  served_.erase(worker.id);
   awaited_.erase(worker.id);
   workers_.erase(record.worker);
 }
@@ -387,6 +388,7 @@ void State::On(const TasksMeasured& record) {
   Job& job = MutableJob(record.job);
   const std::uint64_t mean_ns = std::max<std::uint64_t>(1, record.busy_ns / record.count);
   Fold(mean_ns, job.mean_task_ns);
+  EndTrust(assignments_.at(record.assignment));
   if (job.facts.spec.kind == WorkKind::kFunction) {
     for (auto it = FirstServing(functions_, job.facts.spec);
          it != functions_.end() && IsServed(it->first, job.facts.spec); ++it) {
@@ -431,9 +433,6 @@ void State::On(const JobCaughtUp& record) {
   IndexJob(job);
 }
 
-void State::On(const LanesFed&) {
-  hungry_.clear();
-  served_.clear();
-}
+void State::On(const LanesFed&) { hungry_.clear(); }
 
 }  // namespace haul::coordinator

@@ -56,6 +56,7 @@ struct Job {
   std::uint64_t assigned_tasks = 0;  // with workers, running or backlog
   std::uint64_t running_width = 0;   // how many may be running now
   std::uint64_t mean_task_ns = 0;    // 0: nothing measured yet
+  bool misjudged = false;            // its tasks take longer than its function did in others
   std::uint64_t virtual_us = 0;      // cpu time used, comparable among jobs of one priority
   std::int64_t blocked_since_us = 0;
   bool started = false;
@@ -96,8 +97,6 @@ struct Lane {
   std::uint64_t outstanding = 0;  // tasks without outcome
   absl::btree_set<AssignmentId> assignments;
   bool ran_some = false;  // since it is there: the worker does not refuse the job
-  // Monotonic: when a task of it ended, or when it began.
-  std::int64_t last_change_us = 0;
 
   // How many may be running: what is reserved.
   std::uint64_t running_width() const { return outstanding < width ? outstanding : width; }
@@ -124,7 +123,7 @@ struct Worker {
   bool stopping = false;
   bool departing = false;
   std::uint32_t exclusive_assignments = 0;  // while it has one not blocked, it gets nothing else
-  bool overcommitted = false;               // adopted, or given ahead, more than fits now
+  bool overcommitted = false;               // adopted more than fits now; until that is done
   std::uint64_t reserved_milli = 0;         // blocked tasks included
   // By depth of their jobs: reserved for tasks that are blocked, and use none of it.
   absl::btree_map<std::uint32_t, std::uint64_t> blocked_milli;
@@ -155,7 +154,7 @@ struct Assignment {
   bool alone = false;
   bool exclusive = false;  // nothing else is given to its worker meanwhile
   bool revoke_asked = false;
-  bool ahead = false;  // was given beyond the cpus, and has not been heard of
+  bool on_trust = false;  // until a task of it was measured, or what had not started came back
   std::int64_t given_us = 0;
   std::uint64_t blocked = 0;  // of `tasks`
   // How much is done of running tasks, in thousandths, as far as they say: at most kMostProgress.
@@ -204,10 +203,10 @@ class State {
   const absl::btree_set<std::pair<WorkerId, LaneKey>>& backlogged_lanes() const {
     return backlogged_;
   }
-  // Workers of which tasks ended since the last scheduling pass.
-  const absl::btree_set<WorkerId>& served_workers() const { return served_; }
-  // Assignments that are ahead, the oldest first.
-  const absl::btree_set<std::pair<std::int64_t, AssignmentId>>& ahead() const { return ahead_; }
+  // Assignments given on trust, the oldest first.
+  const absl::btree_set<std::pair<std::int64_t, AssignmentId>>& on_trust() const {
+    return on_trust_;
+  }
   // How long a task of the job takes, by what is known of the job or else of its function; 0:
   // nothing.
   std::uint64_t ExpectedTaskNs(const Job& job) const;
@@ -264,9 +263,8 @@ class State {
   Job& MutableJob(JobId id);
   Worker& MutableWorker(WorkerId id);
   // Adds to or takes from a lane, and everything that follows from its size.
-  void ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks,
-                  std::int64_t now_us);
-  void EndAhead(Assignment& assignment);
+  void ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks);
+  void EndTrust(Assignment& assignment);
   void ChangeBlocked(Worker& worker, Assignment& assignment, std::uint64_t count);
   void Requeue(Job& job, const IntervalSet& tasks);
   void IndexJob(Job& job);
@@ -287,8 +285,7 @@ class State {
   absl::btree_set<WorkerId> roomy_workers_;
   absl::btree_set<std::pair<WorkerId, LaneKey>> hungry_;
   absl::btree_set<std::pair<WorkerId, LaneKey>> backlogged_;
-  absl::btree_set<WorkerId> served_;
-  absl::btree_set<std::pair<std::int64_t, AssignmentId>> ahead_;
+  absl::btree_set<std::pair<std::int64_t, AssignmentId>> on_trust_;
   absl::btree_set<WorkerId> awaited_;
   bool adopting_ = false;
   bool serving_ = false;

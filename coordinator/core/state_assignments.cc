@@ -9,13 +9,11 @@
 
 namespace haul::coordinator {
 
-void State::ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks,
-                       std::int64_t now_us) {
+void State::ChangeLane(Worker& worker, Job& job, const Assignment& assignment, std::int64_t tasks) {
   const LaneKey key{job.id, assignment.alone};
   Lane& lane = worker.lanes[key];
   const std::uint64_t before = lane.running_width();
   const auto change = static_cast<std::uint64_t>(tasks);  // two's complement: adds or takes
-  if (lane.outstanding == 0 || tasks < 0) lane.last_change_us = now_us;
   lane.outstanding += change;
   if (assignment.tasks.empty()) {
     lane.assignments.erase(assignment.id);
@@ -66,17 +64,16 @@ void State::On(const AssignmentOpened& record) {
                 .tasks = record.tasks,
                 .alone = record.alone,
                 .exclusive = record.alone && job.alone_on_worker(),
-                .ahead = record.ahead,
+                .on_trust = record.on_trust,
                 .given_us = record.monotonic_us};
-  if (record.ahead) ahead_.insert({record.monotonic_us, record.id});
+  if (record.on_trust) on_trust_.insert({record.monotonic_us, record.id});
   if (assignment.exclusive) ++worker.exclusive_assignments;
   for (const TaskRange& range : record.tasks.ranges()) {
     const std::uint64_t taken = job.ready.Remove(range) + job.ready_alone.Remove(range);
     HAUL_CHECK(taken == range.count);  // an assignment takes only what nobody else owns
   }
   job.started = true;
-  ChangeLane(worker, job, assignment, static_cast<std::int64_t>(record.tasks.size()),
-             record.monotonic_us);
+  ChangeLane(worker, job, assignment, static_cast<std::int64_t>(record.tasks.size()));
   if (worker.used_milli() > worker.profile.cpus_milli) worker.overcommitted = true;
   IndexJob(job);
 }
@@ -113,20 +110,19 @@ void State::On(const AssignmentReduced& record) {
   worker.ended_tasks += record.tasks.size() - undone.size();
   if (undone.size() < record.tasks.size()) {
     worker.lanes.find(LaneKey{job.id, assignment.alone})->second.ran_some = true;
-    served_.insert(worker.id);
   }
   ChangeBlocked(worker, assignment, std::min(assignment.blocked, assignment.tasks.size()));
   if (assignment.exclusive && assignment.tasks.empty()) --worker.exclusive_assignments;
-  EndAhead(assignment);
-  ChangeLane(worker, job, assignment, -static_cast<std::int64_t>(record.tasks.size()),
-             record.monotonic_us);
+  ChangeLane(worker, job, assignment, -static_cast<std::int64_t>(record.tasks.size()));
   Requeue(job, undone);
-  if (assignment.tasks.empty()) assignments_.erase(it);
+  if (!assignment.tasks.empty()) return;
+  EndTrust(assignment);
+  assignments_.erase(it);
 }
 
-void State::EndAhead(Assignment& assignment) {
-  if (!std::exchange(assignment.ahead, false)) return;
-  ahead_.erase({assignment.given_us, assignment.id});
+void State::EndTrust(Assignment& assignment) {
+  if (!std::exchange(assignment.on_trust, false)) return;
+  on_trust_.erase({assignment.given_us, assignment.id});
 }
 
 void State::ChangeBlocked(Worker& worker, Assignment& assignment, std::uint64_t count) {
@@ -165,12 +161,14 @@ void State::On(const RevokeAsked& record) {
   const auto it = assignments_.find(record.id);
   HAUL_CHECK(it != assignments_.end());
   it->second.revoke_asked = true;
-  EndAhead(it->second);
+  if (it->second.on_trust) MutableJob(it->second.job).misjudged = true;
 }
 
 void State::On(const RevokeAnswered& record) {
   const auto it = assignments_.find(record.id);
-  if (it != assignments_.end()) it->second.revoke_asked = false;
+  if (it == assignments_.end()) return;
+  it->second.revoke_asked = false;
+  if (!record.lost) EndTrust(it->second);
 }
 
 }  // namespace haul::coordinator

@@ -97,7 +97,7 @@ std::vector<AssignmentId> Core::Reattach(const Worker& worker, const WorkerConne
     IntervalSet missing = assignment->tasks;
     for (const TaskRange& range : held.ranges) missing.Remove(range);
     touched.insert(assignment->job);
-    Note(RevokeAnswered{held.id});
+    Note(RevokeAnswered{.id = held.id, .lost = true});
     Note(TasksBlocked{held.id, held.blocked});
     if (missing.empty()) continue;
     WithdrawStarts(held.id, *state_.FindJob(assignment->job), missing);
@@ -148,8 +148,7 @@ bool Core::Adopt(const Worker& worker, const HeldAssignment& held) {
                         .worker = worker.id,
                         .tasks = std::move(tasks),
                         .width = held.width,
-                        .alone = held.alone,
-                        .monotonic_us = now_.monotonic_us});
+                        .alone = held.alone});
   Note(TasksBlocked{held.id, held.blocked});
   return true;
 }
