@@ -1,6 +1,7 @@
 #include "coordinator/loop/loop.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,12 +9,6 @@
 #include "common/time.h"
 
 namespace haul::coordinator {
-namespace {
-
-// How long an acknowledgement waits for something else to leave with.
-constexpr std::int64_t kAcknowledgeUs = 5'000;
-
-}  // namespace
 
 Loop::Loop(LoopOptions options, Store& store, Store& memory, Poller& poller)
     : options_(std::move(options)),
@@ -280,105 +275,70 @@ void Loop::Queue(Effect effect) {
   waiting_.emplace(rests_on, std::move(carry_out));
 }
 
-void Loop::AddToSession(SessionId session, Effect effect) {
-  const auto it = sessions_.find(session);
+void Loop::AddToSession(SessionId id, Effect effect) {
+  const auto it = sessions_.find(id);
   if (it == sessions_.end()) return;  // gone; its worker is told anew when it comes back
-  SessionQueue& queue = it->second;
-  if (MergeAcknowledgement(queue, effect)) return;
-  // What still waits is for a worker that is one no longer, or that will tell anew what it has.
-  if (std::holds_alternative<CloseSession>(effect.what)) queue.items.clear();
-  auto place = queue.items.end();
-  if (std::holds_alternative<SendAssignment>(effect.what)) {
-    // New work does not wait for the commit of what an acknowledgement says. What is committed is
-    // not overtaken, or inputs that are still read could hold it up for ever.
-    const RecordSequence least = std::max(effect.rests_on, store_thread_->committed());
-    while (place != queue.items.begin() && SessionQueue::IsAcknowledgement(*std::prev(place)) &&
-           std::prev(place)->effect.rests_on > least) {
-      --place;
-    }
-  }
-  place = queue.items.insert(
-      place, SessionQueue::Item{.number = ++queue.last_number, .effect = std::move(effect)});
-  FetchInputs(queue, *place);
-  busy_sessions_.insert(session);
-}
-
-// The first that waits keeps the commit it waits for: were it to wait for each later one, it would
-// never leave while batches come faster than commits. Those behind it are one.
-bool Loop::MergeAcknowledgement(SessionQueue& queue, const Effect& effect) {
-  const auto* now = std::get_if<SendDurable>(&effect.what);
-  if (now == nullptr || queue.items.empty()) return false;
-  SessionQueue::Item& last = queue.items.back();
-  if (!SessionQueue::IsAcknowledgement(last)) return false;
-  const bool is_second =
-      queue.items.size() > 1 && SessionQueue::IsAcknowledgement(*std::prev(queue.items.end(), 2));
-  if (!is_second && last.effect.rests_on != effect.rests_on) return false;
-  std::get<SendDurable>(last.effect.what).through = now->through;
-  last.effect.rests_on = effect.rests_on;
-  return true;
+  it->second.queue.Add(WithInputs(id, std::move(effect)), store_thread_->committed());
+  busy_sessions_.insert(id);
 }
 
 void Loop::FlushSessions() {
+  if (busy_sessions_.empty()) return;
+  const std::int64_t now_us = ReadClocks().monotonic_us;
   for (auto it = busy_sessions_.begin(); it != busy_sessions_.end();) {
-    const SessionId id = *it++;
-    if (const auto queue = sessions_.find(id); queue != sessions_.end()) Flush(queue->second);
-    // A port that closes takes its queue away.
-    const auto left = sessions_.find(id);
-    if (left == sessions_.end() || left->second.items.empty()) {
-      busy_sessions_.erase(id);
-    } else if (left->second.may_wait()) {
-      AcknowledgeSoon(left->second);
-      busy_sessions_.erase(id);
-    }
+    it = Flush(*it, now_us) ? std::next(it) : busy_sessions_.erase(it);
   }
 }
 
-void Loop::Flush(SessionQueue& queue) {
-  const RecordSequence committed = store_thread_->committed();
-  SessionPort* const port = queue.port;
-  bool has_news = false;
-  while (!queue.items.empty() && (has_news || !queue.may_wait()) &&
-         queue.items.front().inputs_ready && queue.items.front().effect.rests_on <= committed) {
-    has_news = true;
-    const SessionQueue::Item item = std::move(queue.items.front());
-    queue.items.pop_front();
-    const auto& what = item.effect.what;
-    if (const auto* assignment = std::get_if<SendAssignment>(&what)) {
-      port->Assign(*assignment, item.job_template.get(), item.inputs);
-    } else if (const auto* durable = std::get_if<SendDurable>(&what)) {
-      port->Durable(durable->through);
-      queue.acknowledges_now = false;
-    } else if (const auto* welcome = std::get_if<SendWelcome>(&what)) {
-      port->Welcome(*welcome);
-    } else if (const auto* revoke = std::get_if<SendRevoke>(&what)) {
-      port->Revoke(*revoke);
-    } else if (const auto* cancel = std::get_if<SendCancel>(&what)) {
-      port->Cancel(*cancel);
-    } else if (const auto* drain = std::get_if<SendDrain>(&what)) {
-      port->Drain(drain->deadline_ms);
-    } else if (std::holds_alternative<SendStop>(what)) {
-      port->Stop();
-    } else if (std::holds_alternative<SendDepart>(what)) {
-      port->Depart();
-    } else if (const auto* close = std::get_if<CloseSession>(&what)) {
-      const absl::Status status = close->status;
-      sessions_.erase(queue.id);  // `queue` is gone from here on
-      return port->Close(status);
-    }
+namespace {
+
+void Say(SessionPort& port, const SessionQueue::Item& item) {
+  const auto& what = item.effect.what;
+  if (const auto* assignment = std::get_if<SendAssignment>(&what)) {
+    port.Assign(*assignment, item.job_template.get(), item.inputs);
+  } else if (const auto* durable = std::get_if<SendDurable>(&what)) {
+    port.Durable(durable->through);
+  } else if (const auto* welcome = std::get_if<SendWelcome>(&what)) {
+    port.Welcome(*welcome);
+  } else if (const auto* revoke = std::get_if<SendRevoke>(&what)) {
+    port.Revoke(*revoke);
+  } else if (const auto* cancel = std::get_if<SendCancel>(&what)) {
+    port.Cancel(*cancel);
+  } else if (const auto* drain = std::get_if<SendDrain>(&what)) {
+    port.Drain(drain->deadline_ms);
+  } else if (std::holds_alternative<SendStop>(what)) {
+    port.Stop();
+  } else if (std::holds_alternative<SendDepart>(what)) {
+    port.Depart();
   }
-  if (has_news) port->Send();
 }
 
-// It is a message less where it leaves with another, and nobody waits for it.
-void Loop::AcknowledgeSoon(SessionQueue& queue) {
-  if (std::exchange(queue.acknowledges_soon, true)) return;
-  RunAt(ReadClocks().monotonic_us + kAcknowledgeUs, [this, id = queue.id] {
-    const auto it = sessions_.find(id);
-    if (it == sessions_.end()) return;
-    it->second.acknowledges_soon = false;
-    it->second.acknowledges_now = !it->second.items.empty();
-    if (it->second.acknowledges_now) busy_sessions_.insert(id);
-  });
+}  // namespace
+
+bool Loop::Flush(SessionId id, std::int64_t now_us) {
+  const auto it = sessions_.find(id);
+  if (it == sessions_.end()) return false;
+  Session& session = it->second;
+  const SessionQueue::Look look = session.queue.Take(store_thread_->committed(), now_us);
+  if (look.again_at_us && !std::exchange(session.is_looked_at_later, true)) {
+    RunAt(*look.again_at_us, [this, id] {
+      const auto later = sessions_.find(id);
+      if (later == sessions_.end()) return;
+      later->second.is_looked_at_later = false;
+      busy_sessions_.insert(id);
+    });
+  }
+  for (const SessionQueue::Item& item : look.leaving) {
+    if (const auto* close = std::get_if<CloseSession>(&item.effect.what)) {
+      SessionPort* const port = session.port;
+      sessions_.erase(it);
+      port->Close(close->status);
+      return false;
+    }
+    Say(*session.port, item);
+  }
+  if (!look.leaving.empty()) session.port->Send();
+  return !look.again_at_us && !session.queue.empty();
 }
 
 void Loop::Answered(RequestId request, const Answer& answer) {
@@ -410,9 +370,7 @@ void Loop::WhenDurable(std::function<void()> fn) {
 
 SessionId Loop::OpenSession(SessionPort* port) {
   const SessionId id(++last_session_);
-  SessionQueue& queue = sessions_[id];
-  queue.id = id;
-  queue.port = port;
+  sessions_[id].port = port;
   return id;
 }
 

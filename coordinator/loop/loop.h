@@ -23,10 +23,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/core/core.h"
+#include "coordinator/core/session_queue.h"
 #include "coordinator/loop/input_cache.h"
 #include "coordinator/loop/ports.h"
 #include "coordinator/loop/recent_outcomes.h"
-#include "coordinator/loop/session_queue.h"
 #include "coordinator/loop/side_thread.h"
 #include "coordinator/loop/store_thread.h"
 #include "coordinator/store/store.h"
@@ -130,6 +130,12 @@ class Loop {
   void set_on_forgotten(std::function<void(JobId)> fn) { on_forgotten_ = std::move(fn); }
 
  private:
+  struct Session {
+    SessionPort* port = nullptr;
+    SessionQueue queue;
+    bool is_looked_at_later = false;  // a timer is set
+  };
+
   Loop(LoopOptions options, Store& store, Store& memory, Poller& poller);
   absl::Status Recover();
   absl::Status Turn();
@@ -145,12 +151,11 @@ class Loop {
   void AddToSession(SessionId session, Effect effect);
   void AddWrites(const StepResult::Durable& durable, Payload* payload);
   void AddInputs(const JobExtended& extended, PackedBytes values);
-  void FetchInputs(SessionQueue& queue, SessionQueue::Item& item);
-  void ReadInputs(SessionId session, std::uint64_t item, InputSetId set, TaskRange tasks);
+  SessionQueue::Item WithInputs(SessionId session, Effect effect);
+  void ReadInputs(SessionId session, AssignmentId assignment, InputSetId set, TaskRange tasks);
   void FlushSessions();
-  void Flush(SessionQueue& queue);
-  void AcknowledgeSoon(SessionQueue& queue);
-  static bool MergeAcknowledgement(SessionQueue& queue, const Effect& effect);
+  // Whether more may leave with the next commit, or when inputs were read.
+  bool Flush(SessionId session, std::int64_t now_us);
   void Answered(RequestId request, const Answer& answer);
   void Notify(const NotifyJob& notify);
 
@@ -174,8 +179,8 @@ class Loop {
   std::vector<std::function<void()>> due_;  // rests on nothing: at the end of the turn
   std::multimap<std::int64_t, std::function<void()>> timers_;  // by the monotonic time
   absl::flat_hash_map<RequestId, AnswerCallback> requests_;
-  std::map<SessionId, SessionQueue> sessions_;
-  std::set<SessionId> busy_sessions_;  // whose queues have more than an acknowledgement to come
+  std::map<SessionId, Session> sessions_;
+  std::set<SessionId> busy_sessions_;  // whose queues are looked at in each turn
   absl::flat_hash_map<JobId, std::shared_ptr<const std::string>> templates_;  // of unfinished jobs
   std::map<JobId, std::map<WatchId, std::function<void()>>> watches_;
   std::vector<std::function<void()>> when_relieved_;

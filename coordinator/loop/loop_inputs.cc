@@ -53,33 +53,36 @@ void Loop::AddInputs(const JobExtended& extended, PackedBytes values) {
   writes_.emplace_back(AppendInputs{spec.input_set, first, std::move(values)});
 }
 
-void Loop::FetchInputs(SessionQueue& queue, SessionQueue::Item& item) {
+SessionQueue::Item Loop::WithInputs(SessionId session, Effect effect) {
+  SessionQueue::Item item{.effect = std::move(effect)};
   const auto* send = std::get_if<SendAssignment>(&item.effect.what);
-  if (send == nullptr) return;
+  if (send == nullptr) return item;
   if (send->with_spec) item.job_template = templates_.at(send->job);
   const JobSpec& spec = core_->state().FindJob(send->job)->facts.spec;
-  if (spec.input_set.is_none()) return;
+  if (spec.input_set.is_none()) return item;
   if (std::optional<PackedBytes> cached = input_cache_.Find(spec.input_set, send->tasks)) {
     item.inputs = *std::move(cached);
-    return;
+    return item;
   }
   if (spec.is_volatile) {
     absl::StatusOr<PackedBytes> inputs = memory_reader_->ReadInputs(spec.input_set, send->tasks);
     HAUL_CHECK(inputs.ok());
     item.inputs = *std::move(inputs);
-    return;
+    return item;
   }
   item.inputs_ready = false;
   // They are on the disk no later than what the effect rests on.
   waiting_.emplace(item.effect.rests_on,
-                   [this, session = queue.id, number = item.number, set = spec.input_set,
-                    tasks = send->tasks] { ReadInputs(session, number, set, tasks); });
+                   [this, session, id = send->id, set = spec.input_set, tasks = send->tasks] {
+                     ReadInputs(session, id, set, tasks);
+                   });
+  return item;
 }
 
-void Loop::ReadInputs(SessionId session, std::uint64_t item, InputSetId set, TaskRange tasks) {
+void Loop::ReadInputs(SessionId session, AssignmentId assignment, InputSetId set, TaskRange tasks) {
   const bool taken =
-      read_thread_->TryRun([this, set, tasks, session, item]() -> SideThread::Continuation {
-        return [this, session, item, inputs = reader_->ReadInputs(set, tasks)]() mutable {
+      read_thread_->TryRun([this, set, tasks, session, assignment]() -> SideThread::Continuation {
+        return [this, session, assignment, inputs = reader_->ReadInputs(set, tasks)]() mutable {
           // Inputs that were acknowledged and cannot be read mean a broken database.
           if (!inputs.ok()) {
             failure_ = absl::Status(
@@ -88,13 +91,7 @@ void Loop::ReadInputs(SessionId session, std::uint64_t item, InputSetId set, Tas
             return;
           }
           const auto it = sessions_.find(session);
-          if (it == sessions_.end()) return;
-          for (SessionQueue::Item& waiting : it->second.items) {
-            if (waiting.number != item) continue;
-            waiting.inputs = *std::move(inputs);
-            waiting.inputs_ready = true;
-            return;
-          }
+          if (it != sessions_.end()) it->second.queue.InputsRead(assignment, *std::move(inputs));
         };
       });
   HAUL_CHECK(taken);  // bounded by assignments, which are bounded by workers and their backlog
