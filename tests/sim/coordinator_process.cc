@@ -1,6 +1,7 @@
 #include "tests/sim/coordinator_process.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -379,59 +380,61 @@ void CoordinatorProcess::Queue(const Effect& effect) {
   }
   const auto session = sessions_.find(id);
   if (session == sessions_.end()) return;  // gone; its worker is told anew when it comes back
-  // As coordinator/loop: what still waits does not leave any more.
-  if (std::holds_alternative<CloseSession>(effect.what)) session->second.queue.clear();
-  std::deque<Effect>& queue = session->second.queue;
-  auto place = queue.end();
-  if (std::holds_alternative<SendAssignment>(effect.what) && !queue.empty() &&
-      std::holds_alternative<SendDurable>(queue.back().what) &&
-      std::max(effect.rests_on, committed_) < queue.back().rests_on) {
-    --place;
-  }
-  queue.insert(place, effect);
+  session->second.queue.Add({.effect = effect}, committed_);
   Flush(id);
 }
 
-// In the order of the session: nothing overtakes what still waits for the disk, but assignments
-// acknowledgements.
 void CoordinatorProcess::Flush(SessionId id) {
   const auto it = sessions_.find(id);
   if (it == sessions_.end()) return;
   Session& session = it->second;
-  CoordinatorMessage& bundle = session.bundle;
-  while (!session.queue.empty() && (session.queue.front().rests_on <= committed_ ||
-                                    Planted(PlantedBug::kEffectsBeforeCommit))) {
-    const Effect effect = std::move(session.queue.front());
-    session.queue.pop_front();
-    if (const auto* close = std::get_if<CloseSession>(&effect.what)) {
+  const bool waits = !Planted(PlantedBug::kEffectsBeforeCommit);
+  const SessionQueue::Look look = session.queue.Take(
+      waits ? committed_ : std::numeric_limits<RecordSequence>::max(), timeline_.now_us());
+  if (look.again_at_us && !std::exchange(session.is_looked_at_later, true)) {
+    timeline_.After(*look.again_at_us - timeline_.now_us(), [this, id, generation = generation_] {
+      if (generation != generation_) return;
+      const auto later = sessions_.find(id);
+      if (later == sessions_.end()) return;
+      later->second.is_looked_at_later = false;
+      Flush(id);
+    });
+  }
+  for (const SessionQueue::Item& item : look.leaving) {
+    if (const auto* close = std::get_if<CloseSession>(&item.effect.what)) {
       const bool refused = close->status.code() == absl::StatusCode::kFailedPrecondition;
       sessions_.erase(it);
       return wiring_.close(id, refused);
     }
-    session.bundle_used = true;
-    if (const auto* assignment = std::get_if<SendAssignment>(&effect.what)) {
-      checkers_.OnReleased(assignment->job, assignment->tasks, assignment->id, assignment->alone);
-      bundle.assignments.push_back(*assignment);
-    } else if (const auto* durable = std::get_if<SendDurable>(&effect.what)) {
-      bundle.durable_through = durable->through;
-    } else if (const auto* welcome = std::get_if<SendWelcome>(&effect.what)) {
-      for (const AssignmentId dropped : welcome->dropped) {
-        checkers_.OnDropped(members_.at(welcome->worker), dropped);
-      }
-      bundle.welcome = *welcome;
-    } else if (const auto* revoke = std::get_if<SendRevoke>(&effect.what)) {
-      bundle.revokes.push_back(*revoke);
-    } else if (const auto* cancel = std::get_if<SendCancel>(&effect.what)) {
-      bundle.cancels.push_back(*cancel);
-    } else if (const auto* drain = std::get_if<SendDrain>(&effect.what)) {
-      bundle.drain = *drain;
-    } else if (std::holds_alternative<SendStop>(effect.what)) {
-      bundle.stop = true;
-    } else if (std::holds_alternative<SendDepart>(effect.what)) {
-      bundle.depart = true;
-    }
+    Say(session, item.effect);
   }
   Write(id);
+}
+
+void CoordinatorProcess::Say(Session& session, const Effect& effect) {
+  CoordinatorMessage& bundle = session.bundle;
+  session.bundle_used = true;
+  if (const auto* assignment = std::get_if<SendAssignment>(&effect.what)) {
+    checkers_.OnReleased(assignment->job, assignment->tasks, assignment->id, assignment->alone);
+    bundle.assignments.push_back(*assignment);
+  } else if (const auto* durable = std::get_if<SendDurable>(&effect.what)) {
+    bundle.durable_through = durable->through;
+  } else if (const auto* welcome = std::get_if<SendWelcome>(&effect.what)) {
+    for (const AssignmentId dropped : welcome->dropped) {
+      checkers_.OnDropped(members_.at(welcome->worker), dropped);
+    }
+    bundle.welcome = *welcome;
+  } else if (const auto* revoke = std::get_if<SendRevoke>(&effect.what)) {
+    bundle.revokes.push_back(*revoke);
+  } else if (const auto* cancel = std::get_if<SendCancel>(&effect.what)) {
+    bundle.cancels.push_back(*cancel);
+  } else if (const auto* drain = std::get_if<SendDrain>(&effect.what)) {
+    bundle.drain = *drain;
+  } else if (std::holds_alternative<SendStop>(effect.what)) {
+    bundle.stop = true;
+  } else if (std::holds_alternative<SendDepart>(effect.what)) {
+    bundle.depart = true;
+  }
 }
 
 // One write at a time; what gathers behind it is one message.

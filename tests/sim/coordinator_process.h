@@ -1,7 +1,7 @@
-// The coordinator's process in the simulation: the real core, and around it the ordering rules of
-// coordinator/loop and coordinator/rpc: events in, records to the store, effects out in the order
-// of their session as soon as what they rest on is committed and not before, what gathers behind a
-// write in one message. It can be killed at any step and be started again from the disk. One
+// The coordinator's process in the simulation: the real core and the real queues of sessions, and
+// around them the ordering rules of coordinator/loop and coordinator/rpc: events in, records to the
+// store, effects out as soon as what they rest on is committed and not before, what gathers behind
+// a write in one message. It can be killed at any step and be started again from the disk. One
 // thread.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <string>
 
 #include "coordinator/core/core.h"
+#include "coordinator/core/session_queue.h"
 #include "tests/sim/checkers.h"
 #include "tests/sim/fake_store.h"
 #include "tests/sim/figures.h"
@@ -56,9 +57,10 @@ class CoordinatorProcess {
   void CheckReplay();
 
  private:
-  // Of a connected worker: what waits for the disk, and the message that is written next.
+  // Of a connected worker: what waits, and the message that is written next.
   struct Session {
-    std::deque<coordinator::Effect> queue;
+    coordinator::SessionQueue queue;
+    bool is_looked_at_later = false;
     CoordinatorMessage bundle;
     bool bundle_used = false;
     bool writing = false;
@@ -75,6 +77,7 @@ class CoordinatorProcess {
   void OnCommit(coordinator::RecordSequence through);
   void Queue(const coordinator::Effect& effect);
   void Flush(SessionId session);
+  void Say(Session& session, const coordinator::Effect& effect);
   void Write(SessionId session);
   void CheckNobodyStarves();
   Now Clocks() const;
