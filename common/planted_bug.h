@@ -33,6 +33,8 @@ enum class PlantedBug : std::uint8_t {
   kLostRunAgain,           // an at-most-once task that was lost starts again
   kChildrenOutliveParent,  // what a task submitted goes on when its start is over
   kBlockedKeepCpus,        // a task that waits for its children keeps its cpus
+  // What says that batches are durable takes in those that only a later commit brings.
+  kAcknowledgedPastCommit,
   // The worker's core.
   kOwedDroppedOnReconnect,  // what was under way when a connection broke is not said again
   kRunningNotListed,        // the hello leaves out what runs

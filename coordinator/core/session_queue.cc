@@ -5,6 +5,8 @@
 #include <utility>
 #include <variant>
 
+#include "common/planted_bug.h"
+
 namespace haul::coordinator {
 namespace {
 
@@ -40,6 +42,7 @@ bool SessionQueue::Merge(const Effect& effect) {
   if (!is_second && last.rests_on != effect.rests_on) return false;
   auto& through = std::get<SendDurable>(last.what).through;
   through = std::max(through, now->through);
+  if (Planted(PlantedBug::kAcknowledgedPastCommit)) return true;
   last.rests_on = std::max(last.rests_on, effect.rests_on);
   return true;
 }

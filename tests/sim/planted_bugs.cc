@@ -44,6 +44,7 @@ constexpr Named kBugs[] = {
     HAUL_NAMED(kLostRunAgain),
     HAUL_NAMED(kChildrenOutliveParent),
     HAUL_NAMED(kBlockedKeepCpus),
+    HAUL_NAMED(kAcknowledgedPastCommit),
     HAUL_NAMED(kOwedDroppedOnReconnect),
     HAUL_NAMED(kProcessShared),
     HAUL_NAMED(kResumedBeyondCpus),
