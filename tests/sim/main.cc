@@ -4,7 +4,7 @@
 //   haul_sim --from 1 --seeds 10000     all threads of this machine
 //   haul_sim --minutes 60               as many seeds as that takes, and what they covered
 //   haul_sim --bug kLeaseEndsEarly      with that defect, until it is found
-//   haul_sim --bugs                     each of them, in at most 60 s of processor time
+//   haul_sim --bugs                     each of them, in at most 240 s of processor time
 // Exits with 1 where a promise was broken, or a planted bug was not found.
 #include <atomic>
 #include <chrono>

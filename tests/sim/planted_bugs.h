@@ -11,7 +11,7 @@ namespace haul::sim {
 
 // kNone for a name that there is not.
 PlantedBug PlantedBugOfName(std::string_view name);
-// Exit status: 0 where it was found within 60 s of processor time. Prints by what.
+// Exit status: 0 where it was found within 240 s of processor time. Prints by what.
 int FindPlantedBug(PlantedBug bug);
 // All of them, as a table and with their number at its end.
 int FindAllPlantedBugs();
