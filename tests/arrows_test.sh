@@ -21,10 +21,14 @@ allowed_for() { # file room
       return
       ;;
     coordinator/loop/*_test.cc) echo "std absl common coordinator/core coordinator/loop coordinator/store"; return ;;
+    # Linked statically and alone, it lives when everything else dies.
+    worker/exec/guardian/guardian.cc) echo "std system worker/exec/process_tree.h worker/exec/spawn.h"; return ;;
+    worker/exec/process_tree.* | worker/exec/spawn.*) echo "std system"; return ;;
     # A header for those who have messages; the others need the standard library alone.
     include/haul/protobuf.h) echo "std public protobuf"; return ;;
-    worker/*_test.cc | worker/*_bench.cc)
-      echo "std system absl spdlog common common/wire protobuf worker/core worker/exec worker/executor" \
+    worker/*_test.cc | worker/*_bench.cc | worker/exec/guardian/guardian_test_worker.cc)
+      echo "std system absl spdlog common common/wire protobuf worker/core worker/exec worker/exec/launch" \
+        "worker/exec/command worker/exec/executor worker/exec/guardian worker/executor" \
         "worker/loop public examples/functions"
       return
       ;;
@@ -48,17 +52,24 @@ allowed_for() { # file room
       echo "std system absl spdlog common common/wire common/rpc protobuf grpc" \
         "coordinator/core coordinator/loop coordinator/store coordinator/rpc" ;;
     worker/executor) echo "std system absl spdlog common common/wire protobuf public" ;;
-    worker/exec)
-      echo "std system absl spdlog common common/wire protobuf worker/core worker/executor" ;;
+    # Commands, executor processes and the guardian do not know of each other.
+    worker/exec) echo "std system absl common" ;;
+    worker/exec/launch) echo "std system absl common protobuf worker/core worker/exec" ;;
+    worker/exec/command) echo "std system absl common worker/exec worker/exec/launch worker/executor" ;;
+    worker/exec/executor) echo "std system absl common common/wire protobuf worker/exec worker/executor" ;;
+    worker/exec/guardian) echo "std system common worker/exec" ;;
     # What the worker says and is told are messages; the loop turns them into events and back.
-    worker/loop) echo "std system absl spdlog common common/wire protobuf worker/core worker/exec" ;;
+    worker/loop)
+      echo "std system absl spdlog common common/wire protobuf worker/core" \
+        "worker/exec worker/exec/launch worker/exec/command worker/exec/executor" ;;
     worker/rpc)
       # What running tasks call goes to the coordinator by the client library's public headers.
       echo "std system absl spdlog common common/wire common/rpc protobuf grpc public" \
         "worker/core worker/loop worker/exec/reactor.h" ;;
     worker)
       echo "std system absl spdlog common common/wire common/rpc protobuf grpc" \
-        "worker/core worker/exec worker/executor worker/loop worker/rpc" ;;
+        "worker/core worker/exec worker/exec/launch worker/exec/command worker/exec/executor" \
+        "worker/exec/guardian worker/executor worker/loop worker/rpc" ;;
     client) echo "std system absl spdlog common common/wire common/rpc protobuf grpc public" ;;
     cli)
       echo "std system absl spdlog common common/wire protobuf public json cli11" \
@@ -253,6 +264,12 @@ self_test() {
   expect_violation common/ids.h '#include "coordinator/core/core.h"'
   expect_violation common/ids.h '#include "common/rpc/status.h"'
   expect_violation worker/exec/reactor.cc '#include <grpc/grpc.h>'
+  expect_violation worker/exec/reactor.cc '#include "worker/exec/launch/launcher.h"'
+  expect_violation worker/exec/spawn.cc '#include "absl/strings/str_cat.h"'
+  expect_violation worker/exec/launch/launcher.cc '#include "worker/exec/command/command_runner.h"'
+  expect_violation worker/exec/executor/executor_process.cc '#include "worker/exec/command/orphans.h"'
+  expect_violation worker/exec/guardian/guardian.cc '#include "worker/exec/reactor.h"'
+  expect_clean worker/exec/guardian/watch_parent.cc '#include "worker/exec/reactor.h"'
   expect_violation worker/executor/main.cc '#include "haul/v1/session.grpc.pb.h"'
   expect_violation cli/main.cc '#include <grpcpp/grpcpp.h>'
   expect_violation cli/main.cc '#include "coordinator/core/core.h"'

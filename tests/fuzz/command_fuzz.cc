@@ -10,7 +10,7 @@
 #include "coordinator/rpc/convert.h"
 #include "tests/fuzz/inputs.pb.h"
 #include "tests/fuzz/message_mutator.h"
-#include "worker/exec/command_template.h"
+#include "worker/exec/launch/command_template.h"
 
 namespace haul::fuzz {
 namespace {

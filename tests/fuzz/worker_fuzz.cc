@@ -17,7 +17,7 @@
 #include "tests/fuzz/inputs.pb.h"
 #include "tests/fuzz/message_mutator.h"
 #include "worker/core/core.h"
-#include "worker/exec/command_template.h"
+#include "worker/exec/launch/command_template.h"
 #include "worker/loop/payloads.h"
 
 namespace haul::fuzz {

@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include "worker/exec/orphans.h"
+#include "worker/exec/command/orphans.h"
 
 namespace haul::worker {
 

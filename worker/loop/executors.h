@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "absl/container/btree_map.h"
-#include "worker/exec/executor_process.h"
+#include "worker/exec/executor/executor_process.h"
 #include "worker/exec/reactor.h"
 #include "worker/loop/executor_port.h"
 

@@ -17,7 +17,7 @@
 #include "haul/v1/session.pb.h"
 #include "worker/core/effects.h"
 #include "worker/core/events.h"
-#include "worker/exec/command_template.h"
+#include "worker/exec/launch/command_template.h"
 
 namespace haul::worker {
 

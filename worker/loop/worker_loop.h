@@ -18,7 +18,7 @@
 #include "common/outcome.h"
 #include "haul/v1/session.pb.h"
 #include "worker/core/core.h"
-#include "worker/exec/command_runner.h"
+#include "worker/exec/command/command_runner.h"
 #include "worker/exec/reactor.h"
 #include "worker/loop/child_call_port.h"
 #include "worker/loop/executor_port.h"

@@ -1,4 +1,4 @@
-#include "worker/exec/command_runner.h"
+#include "worker/exec/command/command_runner.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-#include "worker/exec/command_runner.h"
+#include "worker/exec/command/command_runner.h"
 
 #include <gmock/gmock.h>
 #include <sys/resource.h>
@@ -12,7 +12,7 @@
 #include <sstream>
 #include <thread>
 
-#include "worker/exec/command_runner_test_harness.h"
+#include "worker/exec/command/command_runner_test_harness.h"
 #include "worker/executor/output_capture.h"
 
 namespace haul::exec {

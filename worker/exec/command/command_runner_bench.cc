@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "worker/exec/command_runner.h"
+#include "worker/exec/command/command_runner.h"
 #include "worker/exec/test_directory.h"
 
 namespace haul::exec {

@@ -15,7 +15,7 @@
 
 #include "common/outcome.h"
 #include "common/time.h"
-#include "worker/exec/command_template.h"
+#include "worker/exec/launch/command_template.h"
 #include "worker/exec/reactor.h"
 #include "worker/executor/output_capture.h"
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "common/time.h"
-#include "worker/exec/command_runner.h"
+#include "worker/exec/command/command_runner.h"
 #include "worker/exec/process_tree.h"
 #include "worker/exec/test_directory.h"
 

@@ -12,10 +12,10 @@
 #include <sstream>
 #include <thread>
 
+#include "worker/exec/guardian/watch_parent.h"
 #include "worker/exec/process_tree.h"
 #include "worker/exec/spawn.h"
 #include "worker/exec/test_directory.h"
-#include "worker/exec/watch_parent.h"
 
 namespace haul::exec {
 namespace {

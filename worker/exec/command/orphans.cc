@@ -1,4 +1,4 @@
-#include "worker/exec/orphans.h"
+#include "worker/exec/command/orphans.h"
 
 #include <signal.h>
 #include <sys/wait.h>

@@ -11,8 +11,8 @@
 
 #include "common/time.h"
 #include "examples/functions/examples.h"
-#include "worker/exec/command_template.h"
-#include "worker/exec/executor_process.h"
+#include "worker/exec/executor/executor_process.h"
+#include "worker/exec/launch/command_template.h"
 
 namespace haul::exec {
 namespace {

@@ -1,4 +1,4 @@
-#include "worker/exec/command_template.h"
+#include "worker/exec/launch/command_template.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "worker/exec/watch_parent.h"
+#include "worker/exec/guardian/watch_parent.h"
 
 #include <sys/syscall.h>
 #include <unistd.h>

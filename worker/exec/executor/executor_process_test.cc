@@ -1,5 +1,5 @@
 // Real executor processes with the example functions.
-#include "worker/exec/executor_process.h"
+#include "worker/exec/executor/executor_process.h"
 
 #include <signal.h>
 #include <sys/socket.h>
@@ -23,7 +23,7 @@
 #include "examples/functions/examples.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "worker/exec/command_template.h"
+#include "worker/exec/launch/command_template.h"
 #include "worker/exec/spawn.h"
 #include "worker/exec/test_directory.h"
 #include "worker/executor/frame.h"

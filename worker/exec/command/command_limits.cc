@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/time.h"
-#include "worker/exec/command_runner.h"
+#include "worker/exec/command/command_runner.h"
 #include "worker/exec/process_tree.h"
 
 namespace haul::exec {

@@ -21,7 +21,7 @@
 #include "common/mutex.h"
 #include "common/time.h"
 #include "worker/core/places.h"
-#include "worker/exec/command_template.h"
+#include "worker/exec/launch/command_template.h"
 #include "worker/exec/spawn.h"
 
 namespace haul::exec {

@@ -10,8 +10,8 @@
 #include <csignal>
 #include <cstdio>
 
-#include "worker/exec/command_runner.h"
-#include "worker/exec/watch_parent.h"
+#include "worker/exec/command/command_runner.h"
+#include "worker/exec/guardian/watch_parent.h"
 
 namespace haul::exec {
 namespace {

@@ -1,4 +1,4 @@
-#include "worker/exec/executor_process.h"
+#include "worker/exec/executor/executor_process.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
-#include "worker/exec/executor_process.h"
+#include "worker/exec/executor/executor_process.h"
 
 namespace haul::exec {
 namespace {

@@ -1,4 +1,4 @@
-#include "worker/exec/running_command.h"
+#include "worker/exec/command/running_command.h"
 
 #include <sys/wait.h>
 

@@ -23,11 +23,11 @@
 #include "absl/status/statusor.h"
 #include "common/ids.h"
 #include "common/outcome.h"
-#include "worker/exec/command_template.h"
-#include "worker/exec/launcher.h"
-#include "worker/exec/orphans.h"
+#include "worker/exec/command/orphans.h"
+#include "worker/exec/command/running_command.h"
+#include "worker/exec/launch/command_template.h"
+#include "worker/exec/launch/launcher.h"
 #include "worker/exec/reactor.h"
-#include "worker/exec/running_command.h"
 
 namespace haul::exec {
 

@@ -1,4 +1,4 @@
-#include "worker/exec/launcher.h"
+#include "worker/exec/launch/launcher.h"
 
 #include <fcntl.h>
 #include <sys/epoll.h>

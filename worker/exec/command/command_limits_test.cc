@@ -5,7 +5,7 @@
 
 #include <fstream>
 
-#include "worker/exec/command_runner_test_harness.h"
+#include "worker/exec/command/command_runner_test_harness.h"
 
 namespace haul::exec {
 namespace {
