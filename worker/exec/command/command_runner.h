@@ -112,12 +112,6 @@ class CommandRunner {
   void OnStarted(Command* command, const LaunchResult& result);
   void OnStartFailed(Command* command, const LaunchResult& result);
   void OnExited(Command* command, const Now& at);
-  void ScheduleWatching();
-  void WatchStreams();
-  void ReadSome(Command* command, Stream stream, std::size_t most_bytes);
-  void CloseStream(Command* command, Stream stream);
-  void FinishStreams(Command* command);
-  void DiscardOutputs(Command* command, std::int32_t code, const std::string& message);
   void RequestStop(Command* command, Cause cause, std::int32_t code, std::string message);
   void Terminate(Command* command);
   // Forgets the command, makes room for the next, and gives its state back.
@@ -132,6 +126,16 @@ class CommandRunner {
   void ScheduleHousekeeping();
   void Scan();
   void SamplePeaks();
+
+  // command_outputs.cc
+  // Its pipes, if it has not ended by then.
+  void WatchLater(Command* command);
+  void ScheduleWatching();
+  void WatchStreams();
+  void ReadSome(Command* command, Stream stream, std::size_t most_bytes);
+  void CloseStream(Command* command, Stream stream);
+  void FinishStreams(Command* command);
+  void DiscardOutputs(Command* command, std::int32_t code, const std::string& message);
 
   // command_limits.cc
   void ScheduleLimits();
@@ -177,6 +181,7 @@ class CommandRunner {
   TimerId limits_timer_;
   std::uint64_t next_sampled_ = 0;  // the start to go on from
   std::vector<std::string> directories_to_remove_;
+  static constexpr std::size_t kReadBytes = 64 * 1024;
   std::string read_buffer_;
 };
 
