@@ -211,7 +211,8 @@ void Core::ExpireLeases(bool unread) {
   const bool late = now_.monotonic_us - last_tick_us_ > options_.lease_ms * 1000 / 4 &&
                     !Planted(PlantedBug::kStandstillBlamedOnWorkers);
   const bool stood_still = late || unread;
-  last_tick_us_ = now_.monotonic_us;
+  // What came since then may not have been read yet.
+  const std::int64_t read_until_us = std::exchange(last_tick_us_, now_.monotonic_us);
   if (stood_still) {
     adoption_deadline_us_ =
         std::max(adoption_deadline_us_, now_.monotonic_us + options_.lease_ms * 1000);
@@ -227,7 +228,7 @@ void Core::ExpireLeases(bool unread) {
     if (state_.awaited().contains(id)) continue;  // the adoption's deadline is theirs
     if (stood_still) {
       Note(WorkerHeard{id, now_.monotonic_us, worker.last_heard_unix_us});
-    } else if (now_.monotonic_us - worker.last_heard_us > lease_us) {
+    } else if (read_until_us - worker.last_heard_us > lease_us) {
       expired.push_back(id);
     }
   }

@@ -113,7 +113,7 @@ TEST_F(RestartTest, AdoptionEndsAfterOneLease) {
 TEST_F(RestartTest, WhatAWorkerHeldBeforeItWasLostIsNotAdopted) {
   RunOne("w");
   const SessionId other = Connect("other");
-  Pass(15'100, {other});
+  Pass(15'200, {other});
   const SendAssignment again = TakeAssignment();
   ASSERT_EQ(again.session, other);
   // It joins anew, and the coordinator ends before it can tell it what it lost.

@@ -27,16 +27,18 @@ std::vector<std::string> Inherited(const std::string& text) {
   return exec::InheritedEnvironment(variables.data());
 }
 
-void CheckRequest(const exec::SpawnRequest& request) {
+// Credentials are not inherited; what a job sets itself is its own affair.
+void CheckRequest(const exec::SpawnRequest& request, const v1::Command& command) {
   HAUL_CHECK(!request.arguments.empty());
   for (const std::string& argument : request.arguments) HAUL_CHECK(!HasZeroByte(argument));
   HAUL_CHECK(!HasZeroByte(request.stdin_file) && !HasZeroByte(request.directory));
   HAUL_CHECK(request.directory.empty() || request.directory[0] == '/');
-  std::vector<std::string> names;
+  const bool sets_token =
+      std::any_of(command.environment().begin(), command.environment().end(),
+                  [](const v1::EnvironmentVariable& set) { return set.name() == "HAUL_TOKEN"; });
   for (const std::string& variable : request.environment) {
     HAUL_CHECK(!HasZeroByte(variable));
-    names.push_back(variable.substr(0, variable.find('=')));
-    HAUL_CHECK(names.back() != "HAUL_TOKEN");
+    HAUL_CHECK(sets_token || !variable.starts_with("HAUL_TOKEN="));
   }
 }
 
@@ -85,7 +87,7 @@ void Run(CommandInput input) {
   settings.environment = Inherited(input.inherited());
   const auto request = exec::PrepareSpawn(task, settings, "");
   if (!request.ok()) return HAUL_CHECK(!request.status().message().empty());
-  CheckRequest(*request);
+  CheckRequest(*request, input.command());
   CheckOnce(*request, input.command());
 }
 
