@@ -30,7 +30,7 @@ struct CoreOptions {
   std::size_t command_limit = 1'000'000;  // processes of commands at once
   // While there is more to start, outcomes wait so long after a message for company: a message, and
   // the coordinator's commit, cost more than what one short task brings.
-  std::int64_t gather_us = 4'000;
+  std::int64_t gather_us = 20'000;
   std::int64_t stop_grace_us = 5'000'000;  // for functions that were asked to stop
   // Executors for one task at a time: most of them, and how long one waits for its next task.
   std::size_t process_limit = 256;

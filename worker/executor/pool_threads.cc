@@ -13,8 +13,8 @@ namespace haul::executor {
 namespace {
 
 // A chunk grows while it is shorter than the first, and shrinks to the second where it is longer.
-constexpr std::uint64_t kShortChunkNs = 100'000;
-constexpr std::uint64_t kLongChunkNs = 200'000;
+constexpr std::uint64_t kShortChunkNs = 500'000;
+constexpr std::uint64_t kLongChunkNs = 1'000'000;
 // At most so much at once, since tasks differ.
 constexpr std::uint64_t kChunkGrowth = 16;
 // What is not worth being divided: about what it costs to tell of a chunk.
