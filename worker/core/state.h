@@ -82,7 +82,8 @@ struct Run {
   IntervalSet unfinished;
   IntervalSet blocked;  // of these: wait for what they submitted, or for a cpu to go on
   std::uint64_t width = 0;
-  // At most so many of them run now. Follows min(width, unfinished), but falls only as tasks end.
+  // At most so many of them run now. Follows min(width, unfinished), but falls only as tasks end,
+  // and is never less than those that wait.
   std::uint64_t reserved = 0;
   bool reclaiming = false;    // an answer is due
   bool may_give_back = true;  // as far as is known, some have not started
