@@ -159,8 +159,9 @@ std::optional<ExecutorId> Core::ExecutorForOne(AssignmentId id, const HeldAssign
 }
 
 // Its only task, to an executor that is ready.
-void Core::StartTheOne(ExecutorId id, const ExecutorState& executor) {
-  for (const auto& [assignment_id, run] : executor.runs) {
+void Core::StartTheOne(ExecutorId id, ExecutorState& executor) {
+  for (auto& [assignment_id, run] : executor.runs) {
+    run.handed_over = true;
     const HeldAssignment& assignment = state_.assignments.at(assignment_id);
     StartRun start{id, assignment_id, run.job, run.unfinished.First(1), 1, {}};
     if (const auto charged = assignment.charged.find(start.tasks.first);
@@ -233,6 +234,7 @@ void Core::Give(ExecutorId executor_id, AssignmentId id, HeldAssignment& assignm
   run.cpus_milli = assignment.cpus_milli;
   run.depth = assignment.depth;
   run.width = width;
+  run.handed_over = true;
   bool told = false;
   while (chunk > 0 && !assignment.pending.empty()) {
     StartRun start{executor_id,

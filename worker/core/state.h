@@ -85,6 +85,7 @@ struct Run {
   // At most so many of them run now. Follows min(width, unfinished), but falls only as tasks end,
   // and is never less than those that wait.
   std::uint64_t reserved = 0;
+  bool handed_over = false;   // the executor was told of it: any of them may have started
   bool reclaiming = false;    // an answer is due
   bool may_give_back = true;  // as far as is known, some have not started
   bool abandoned = false;
