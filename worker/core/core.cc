@@ -289,6 +289,7 @@ void Core::On(const DirectoryMissing& event) {
 void Core::On(const TasksReclaimed& event) {
   const auto executor = state_.executors.find(event.executor);
   if (executor == state_.executors.end()) return;
+  if (executor->second.late_answers.erase(event.assignment) > 0) return;
   const auto found = executor->second.runs.find(event.assignment);
   if (found == executor->second.runs.end()) return;
   Run& run = found->second;

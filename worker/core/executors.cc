@@ -73,6 +73,7 @@ void Core::EraseRunIfDone(ExecutorId id, AssignmentId assignment) {
   const auto it = executor.runs.find(assignment);
   if (!it->second.unfinished.empty()) return;
   SetReserved(executor, it->second, 0);
+  if (it->second.reclaiming) executor.late_answers.insert(assignment);
   const JobId job = it->second.job;
   executor.runs.erase(it);
   EraseJobIfUnused(job);

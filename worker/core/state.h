@@ -107,6 +107,9 @@ struct ExecutorState {
   std::uint64_t reserved_milli = 0;  // blocked tasks included
   MilliByDepth blocked_milli;
   absl::btree_map<AssignmentId, Run> runs;
+  // Whose run ended before the answer to a ReclaimRun was there: they get no other run here until
+  // it is, since it would be taken for an answer about that one.
+  absl::btree_set<AssignmentId> late_answers;
 };
 
 // A place for one of the executors that serve many tasks.
