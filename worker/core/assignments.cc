@@ -182,12 +182,19 @@ void Core::Record(AssignmentId id, Outcome outcome) {
 }
 
 // Those of `tasks` that must not start again, here or elsewhere, since they may have started.
-IntervalSet Core::MayHaveStarted(const HeldAssignment& assignment, const IntervalSet& tasks) const {
+IntervalSet Core::MayHaveStarted(AssignmentId id, const IntervalSet& tasks) const {
+  const HeldAssignment& assignment = state_.assignments.at(id);
   if (!assignment.at_most_once || assignment.cancelled) return {};
   IntervalSet started = tasks;
   started.Remove(assignment.pending);
   started.Remove(assignment.revoked);
   started.Remove(assignment.unwanted);
+  for (const auto& [executor_id, executor] : state_.executors) {
+    const auto run = executor.runs.find(id);
+    if (run != executor.runs.end() && !run->second.handed_over) {
+      started.Remove(run->second.unfinished);
+    }
+  }
   return started;
 }
 

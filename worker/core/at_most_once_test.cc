@@ -20,13 +20,14 @@ class AtMostOnceTest : public testing::Test {
     worker_.Send(ExecutorReady{kOnlyExecutor});
     worker_.Send(Welcomed{.lease_us = 15'000'000, .dropped = {}});
   }
-  void Receive(WorkKind kind, TaskRange tasks) {
+  void Receive(WorkKind kind, TaskRange tasks, bool own_process = false) {
     worker_.Send(AssignmentReceived{.assignment = kHeldOnce,
                                     .job = kJobOnce,
                                     .tasks = tasks,
                                     .width = 2,
                                     .kind = kind,
                                     .at_most_once = true,
+                                    .own_process = own_process,
                                     .charged = {}});
   }
   void ExpectLost(TaskRange tasks) {
@@ -73,6 +74,33 @@ TEST_F(AtMostOnceTest, AnExecutorThatDiesTakesWhatItWasGivenWithIt) {
   worker_.Take<StartExecutor>();
   worker_.Send(ExecutorReady{ExecutorId(2)});
   worker_.ExpectNoMore();
+}
+
+TEST_F(AtMostOnceTest, WhatAnExecutorThatStartsWasNotGivenYetGoesElsewhere) {
+  Receive(WorkKind::kFunction, {0, 1}, /*own_process=*/true);
+  EXPECT_TRUE(worker_.Take<StartExecutor>().alone);
+  worker_.Send(DrainRequested{});
+  worker_.Take<SayDraining>();
+  worker_.Send(ExecutorReady{ExecutorId(2)});
+  EXPECT_EQ(worker_.Take<EndExecutor>().executor, ExecutorId(2));
+  worker_.Send(ExecutorDied{.executor = ExecutorId(2), .suspects = {}, .message = {}});
+  EXPECT_EQ(worker_.Take<SendHandedBack>().tasks, (std::vector<TaskRange>{{0, 1}}));
+  worker_.Take<ForgetAssignment>();
+  worker_.Take<Leave>();
+}
+
+TEST_F(AtMostOnceTest, AStoppedWorkerHandsBackWhatWaitsForItsExecutor) {
+  Receive(WorkKind::kFunction, {0, 2}, /*own_process=*/true);
+  worker_.Take<StartExecutor>();
+  worker_.Take<StartExecutor>();
+  worker_.Send(ExecutorReady{ExecutorId(2)});
+  EXPECT_EQ(worker_.Take<StartRun>().tasks, (TaskRange{0, 1}));
+  worker_.Send(StopRequested{});
+  worker_.Take<SayDraining>();
+  worker_.Take<KillCommands>();
+  ExpectLost({0, 1});
+  EXPECT_EQ(worker_.Take<SendHandedBack>().tasks, (std::vector<TaskRange>{{1, 1}}));
+  for (int executors = 0; executors < 3; ++executors) worker_.Take<EndExecutor>();
 }
 
 TEST_F(AtMostOnceTest, CancelledOnesAreCancelledAndNotLost) {

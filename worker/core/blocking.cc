@@ -37,8 +37,9 @@ void Core::On(const TaskBlocked& event) {
   Run* run = FindRunning(event.executor, event.assignment, event.task);
   if (run == nullptr || run->blocked.Contains(event.task)) return;
   ExecutorState& executor = state_.executors.at(event.executor);
-  // More than run cannot wait: user code has damaged it.
-  if (run->blocked.size() == run->reserved) return End(event.executor, executor);
+  // More wait than are to run where one that waited was told to stop and its end is not known yet,
+  // or where a thread goes on with its chunk after the run was narrowed.
+  if (run->blocked.size() == run->reserved) SetReserved(executor, *run, run->reserved + 1);
   IntervalSet blocked = run->blocked;
   blocked.Add({event.task, 1});
   ChangeBlocked(executor, *run, blocked);

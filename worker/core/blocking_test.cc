@@ -64,6 +64,11 @@ class BlockingTest : public testing::Test {
   Recorder worker_;
 };
 
+class BlockingTwoTest : public BlockingTest {
+ protected:
+  BlockingTwoTest() : BlockingTest({.threads = 2, .serves_functions = true}) {}
+};
+
 // They would pass the cpu on to each other for as long as there are some.
 TEST_F(BlockingTest, CommandsThatWereGivenAheadDoNotKeepATaskFromGoingOn) {
   worker_.Send(Tasks(1, {0, 1}, 0));
@@ -181,10 +186,41 @@ TEST_F(BlockingTest, WhatAnExecutorSaysOfTasksItDoesNotRunChangesNothing) {
   AskToResume(1);
   Block(1);
   worker_.Send(TaskBlocked{kWhereTheyRun, Held(1), 0});
-  worker_.Send(Tasks(1, {1, 1}, 0));
-  ExpectRun(1, {1, 1});
-  worker_.Send(TaskBlocked{kWhereTheyRun, Held(1), 1});  // one runs at most
-  EXPECT_EQ(worker_.Take<EndExecutor>().executor, kWhereTheyRun);
+}
+
+// The first was told to stop and has ended: its outcome is in its thread's batch, behind the next
+// of its chunk.
+TEST_F(BlockingTest, ATaskWaitsWhileTheEndOfTheOneBeforeItIsNotKnown) {
+  worker_.Send(Tasks(1, {0, 2}, 0));
+  ExpectRun(1, {0, 2});
+  Block(1, 0);
+  worker_.Send(TaskBlocked{kWhereTheyRun, Held(1), 1});
+  ExpectReport(1, 2);
+  worker_.Send(OutcomeArrived{.executor = kWhereTheyRun,
+                              .assignment = Held(1),
+                              .tasks = {0, 1},
+                              .status = TaskStatus::kFailed});
+  ExpectReport(1, 1);
+  worker_.Take<KeepOutcome>();
+  EXPECT_EQ(worker_.core.state().reserved_milli, 1000u);
+  AskToResume(1, 1);
+  ExpectResumed(1, 1);
+  End(1, 1);
+}
+
+// Of two that run, one ends and the other may go on to the next of its chunk.
+TEST_F(BlockingTwoTest, TasksWaitThatRunBeyondANarrowerWidth) {
+  AssignmentReceived tasks = Tasks(1, {0, 4}, 0);
+  tasks.width = 2;
+  worker_.Send(tasks);
+  ExpectRun(1, {0, 4});
+  AssignmentReceived narrower = Tasks(1, {}, 0);
+  worker_.Send(narrower);
+  EXPECT_EQ(worker_.Take<StartRun>().width, 1u);
+  End(1, 0);
+  Block(1, 1);
+  worker_.Send(TaskBlocked{kWhereTheyRun, Held(1), 2});
+  ExpectReport(1, 2);
 }
 
 class BlockingProcessesTest : public BlockingTest {

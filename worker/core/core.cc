@@ -214,7 +214,7 @@ void Core::On(const StopRequested&) {
     StopRunsOf(id, true);
     IntervalSet unanswered = assignment.held;
     unanswered.Remove(state_.owed.TasksOf(id));
-    const IntervalSet lost = MayHaveStarted(assignment, unanswered);
+    const IntervalSet lost = MayHaveStarted(id, unanswered);
     unanswered.Remove(lost);
     RecordAll(id, lost, TaskStatus::kLost, Cause::kWorkerLost, "its worker was stopped");
     state_.uploading_count -= assignment.uploading.size();
@@ -289,6 +289,7 @@ void Core::On(const DirectoryMissing& event) {
 void Core::On(const TasksReclaimed& event) {
   const auto executor = state_.executors.find(event.executor);
   if (executor == state_.executors.end()) return;
+  if (executor->second.late_answers.erase(event.assignment) > 0) return;
   const auto found = executor->second.runs.find(event.assignment);
   if (found == executor->second.runs.end()) return;
   Run& run = found->second;

@@ -117,7 +117,7 @@ class Core {
   void Record(AssignmentId id, Outcome outcome);
   void RecordAll(AssignmentId id, const IntervalSet& tasks, TaskStatus status, Cause cause,
                  const std::string& message);
-  IntervalSet MayHaveStarted(const HeldAssignment& assignment, const IntervalSet& tasks) const;
+  IntervalSet MayHaveStarted(AssignmentId id, const IntervalSet& tasks) const;
   void ForgetIfAnswered(AssignmentId id);
   void LeaveIfDone();
 
@@ -139,7 +139,7 @@ class Core {
     return assignment.alone || assignment.own_process;
   }
   std::optional<ExecutorId> ExecutorForOne(AssignmentId id, const HeldAssignment& assignment);
-  void StartTheOne(ExecutorId id, const ExecutorState& executor);
+  void StartTheOne(ExecutorId id, ExecutorState& executor);
   void Reserve(JobId job, std::uint64_t count, std::uint64_t cpus_milli);
   void Release(JobId job, std::uint64_t count, std::uint64_t cpus_milli);
 

@@ -47,6 +47,7 @@ class World {
   struct FakeExecutor {
     bool ready = false;
     std::deque<Event> reports;  // not yet read by the worker
+    std::deque<Event> batch;    // outcomes that its threads have not handed over
     std::map<AssignmentId, IntervalSet> waiting;
     std::map<AssignmentId, std::uint32_t> width;
     std::set<Key> running;
@@ -324,6 +325,10 @@ class World {
   }
 
   void Work(ExecutorId id, FakeExecutor& executor) {
+    if (Chance(50)) {
+      std::move(executor.batch.begin(), executor.batch.end(), std::back_inserter(executor.reports));
+      executor.batch.clear();
+    }
     for (auto it = executor.running.begin(); it != executor.running.end();) {
       if (const auto blocked = executor.blocked.find(*it); blocked != executor.blocked.end()) {
         if (!blocked->second && Chance(50)) {
@@ -336,9 +341,7 @@ class World {
           continue;
         }
         executor.blocked.erase(blocked);
-        executor.reports.push_back(OutcomeArrived{
-            .executor = id, .assignment = it->first, .tasks = {it->second, 1}, .byte_count = 50});
-        it = executor.running.erase(it);
+        it = Finish(id, executor, it);
         continue;
       }
       if (Chance(20)) {
@@ -347,13 +350,7 @@ class World {
         ++it;
         continue;
       }
-      if (Chance(50)) {
-        executor.reports.push_back(OutcomeArrived{
-            .executor = id, .assignment = it->first, .tasks = {it->second, 1}, .byte_count = 50});
-        it = executor.running.erase(it);
-      } else {
-        ++it;
-      }
+      it = Chance(50) ? Finish(id, executor, it) : std::next(it);
     }
     for (auto& [id_of_waiting, waiting] : executor.waiting) {
       const AssignmentId assignment = id_of_waiting;
@@ -365,6 +362,13 @@ class World {
         executor.running.insert({assignment, task.first});
       }
     }
+  }
+
+  static std::set<Key>::iterator Finish(ExecutorId id, FakeExecutor& executor,
+                                        std::set<Key>::iterator task) {
+    executor.batch.push_back(OutcomeArrived{
+        .executor = id, .assignment = task->first, .tasks = {task->second, 1}, .byte_count = 50});
+    return executor.running.erase(task);
   }
 
   void KillExecutor() {
@@ -412,7 +416,10 @@ class World {
   }
   void Do(const UploadOutput& e, const Event&) { uploads_.insert({e.assignment, e.tasks.first}); }
   void Do(const StartExecutor& e, const Event&) { executors_[e.executor]; }
-  void Do(const EndExecutor& e, const Event&) { ending_.insert(e.executor); }
+  void Do(const EndExecutor& e, const Event& event) {
+    EXPECT_FALSE(std::holds_alternative<TaskBlocked>(event)) << "it says nothing that is not so";
+    ending_.insert(e.executor);
+  }
   void Do(const StartRun& e, const Event&) {
     FakeExecutor& executor = executors_.at(e.executor);
     EXPECT_TRUE(executor.ready);

@@ -530,6 +530,24 @@ TEST_F(CoreTest, ARevokeAsksTheExecutorForWhatItHasNotStarted) {
   ExpectHandedBack({{60, 40}}, HandBackReason::kRevoked);
 }
 
+// Otherwise the new ones would seem to have started.
+TEST_F(CoreTest, ALateAnswerToAReclaimIsNotAboutWhatIsGivenAfterIt) {
+  WelcomeForFunctions();
+  worker().Send(Functions(kFirst, kJob, {0, 2}, 2));
+  ExpectRun({0, 2}, 2);
+  worker().Send(RevokeReceived{kFirst, 5});
+  worker().Take<ReclaimRun>();
+  worker().Send(RunDone(kFirst, {0, 2}));
+  worker().Take<KeepOutcome>();
+  ExpectHandedBack({}, HandBackReason::kRevoked);
+  worker().Send(Functions(kFirst, kJob, {2, 98}, 2));
+  worker().ExpectNoMore();
+  worker().Send(TasksReclaimed{kExecutor, kFirst, {}});
+  ExpectRun({2, 98}, 2);
+  worker().Send(RevokeReceived{kFirst, 5});
+  EXPECT_EQ(worker().Take<ReclaimRun>().count, 5u);
+}
+
 TEST_F(CoreTest, HigherPriorityTakesTheBacklogOfLowerBackAndTheCpuThatEndsNext) {
   WelcomeForFunctions();
   worker().Send(Functions(kFirst, kJob, {0, 100}, 2));

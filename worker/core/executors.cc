@@ -73,6 +73,7 @@ void Core::EraseRunIfDone(ExecutorId id, AssignmentId assignment) {
   const auto it = executor.runs.find(assignment);
   if (!it->second.unfinished.empty()) return;
   SetReserved(executor, it->second, 0);
+  if (it->second.reclaiming) executor.late_answers.insert(assignment);
   const JobId job = it->second.job;
   executor.runs.erase(it);
   EraseJobIfUnused(job);
@@ -161,11 +162,8 @@ std::vector<AssignmentId> Core::TakeBackRuns(ExecutorId executor_id, ExecutorSta
     EraseJobIfUnused(run.job);
     if (run.abandoned) continue;
     HeldAssignment& assignment = state_.assignments.at(id);
-    IntervalSet lost;
-    if (executor.phase != ExecutorState::Phase::kStarting) {
-      lost = MayHaveStarted(assignment, run.unfinished);
-      RecordAll(id, lost, TaskStatus::kLost, Cause::kWorkerLost, "its executor died");
-    }
+    const IntervalSet lost = MayHaveStarted(id, run.unfinished);
+    RecordAll(id, lost, TaskStatus::kLost, Cause::kWorkerLost, "its executor died");
     run.unfinished.Remove(lost);
     assignment.pending.Add(run.unfinished);
     ids.push_back(id);

@@ -169,6 +169,22 @@ TEST_F(OwnProcessTest, ACancelledTaskThatDoesNotStopLosesItsProcessAlone) {
   EXPECT_EQ(worker_.Take<RecordOutcome>().outcome.status, TaskStatus::kCancelled);
 }
 
+TEST_F(OwnProcessTest, OneThatOwesAnAnswerToAReclaimGetsNoMoreOfThatAssignment) {
+  Receive({0, 1});
+  ExpectNewExecutor();
+  Ready(kA, 0);
+  worker_.Send(RevokeReceived{kHeldApart, 1});
+  worker_.Take<ReclaimRun>();
+  Ends(0, kA);
+  worker_.Take<KeepOutcome>();
+  worker_.Take<SendHandedBack>();
+  Receive({1, 1});
+  ExpectNewExecutor();
+  worker_.Send(TasksReclaimed{kA, kHeldApart, {}});
+  Receive({2, 1});
+  ExpectRun(2, kA);
+}
+
 class FewProcessesTest : public OwnProcessTest {
  protected:
   FewProcessesTest()

@@ -24,6 +24,12 @@ std::uint64_t FreeMilli(std::uint64_t all_milli, std::uint64_t reserved_milli,
 // Tasks of a run that cannot have started.
 std::uint64_t Waiting(const Run& run) { return run.unfinished.size() - run.reserved; }
 
+// Whether an assignment that shares executors may have a run in it.
+bool MayRunIn(const ExecutorState& executor, AssignmentId id) {
+  return !executor.alone && executor.phase == ExecutorState::Phase::kReady &&
+         !executor.late_answers.contains(id);
+}
+
 }  // namespace
 
 bool Core::LeaseHolds() const {
@@ -145,7 +151,8 @@ std::optional<ExecutorId> Core::ExecutorForOne(AssignmentId id, const HeldAssign
     // waits for.
     if (std::none_of(executor.runs.begin(), executor.runs.end(), blocks)) ++count;
     if (assignment.alone && executor.runs.contains(id)) return std::nullopt;
-    if (executor.phase == ExecutorState::Phase::kReady && executor.runs.empty()) {
+    if (executor.phase == ExecutorState::Phase::kReady && executor.runs.empty() &&
+        !executor.late_answers.contains(id)) {
       waiting = executor_id;
       const bool takes = assignment.tasks_per_process == 0 ||
                          executor.tasks_started < assignment.tasks_per_process;
@@ -159,8 +166,9 @@ std::optional<ExecutorId> Core::ExecutorForOne(AssignmentId id, const HeldAssign
 }
 
 // Its only task, to an executor that is ready.
-void Core::StartTheOne(ExecutorId id, const ExecutorState& executor) {
-  for (const auto& [assignment_id, run] : executor.runs) {
+void Core::StartTheOne(ExecutorId id, ExecutorState& executor) {
+  for (auto& [assignment_id, run] : executor.runs) {
+    run.handed_over = true;
     const HeldAssignment& assignment = state_.assignments.at(assignment_id);
     StartRun start{id, assignment_id, run.job, run.unfinished.First(1), 1, {}};
     if (const auto charged = assignment.charged.find(start.tasks.first);
@@ -179,7 +187,7 @@ Core::Progress Core::StartRuns(AssignmentId id, HeldAssignment& assignment) {
   std::vector<Candidate> candidates;
   const std::uint64_t threads_milli = std::uint64_t{options_.threads} * 1000;
   for (const auto& [executor_id, executor] : state_.executors) {
-    if (executor.alone || executor.phase != ExecutorState::Phase::kReady) continue;
+    if (!MayRunIn(executor, id)) continue;
     const auto found = executor.runs.find(id);
     if (found != executor.runs.end()) {
       const Run& run = found->second;
@@ -233,6 +241,7 @@ void Core::Give(ExecutorId executor_id, AssignmentId id, HeldAssignment& assignm
   run.cpus_milli = assignment.cpus_milli;
   run.depth = assignment.depth;
   run.width = width;
+  run.handed_over = true;
   bool told = false;
   while (chunk > 0 && !assignment.pending.empty()) {
     StartRun start{executor_id,
@@ -266,7 +275,7 @@ void Core::Rebalance(AssignmentId id, const HeldAssignment& assignment) {
   ExecutorId fullest;
   Run* of_fullest = nullptr;
   for (auto& [executor_id, executor] : state_.executors) {
-    if (executor.alone || executor.phase != ExecutorState::Phase::kReady) continue;
+    if (!MayRunIn(executor, id)) continue;
     const auto run = executor.runs.find(id);
     if (run == executor.runs.end()) {
       idle = idle || FreeMilli(threads_milli, executor.reserved_milli, executor.blocked_milli,

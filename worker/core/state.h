@@ -82,8 +82,10 @@ struct Run {
   IntervalSet unfinished;
   IntervalSet blocked;  // of these: wait for what they submitted, or for a cpu to go on
   std::uint64_t width = 0;
-  // At most so many of them run now. Follows min(width, unfinished), but falls only as tasks end.
+  // At most so many of them run now. Follows min(width, unfinished), but falls only as tasks end,
+  // and is never less than those that wait.
   std::uint64_t reserved = 0;
+  bool handed_over = false;   // the executor was told of it: any of them may have started
   bool reclaiming = false;    // an answer is due
   bool may_give_back = true;  // as far as is known, some have not started
   bool abandoned = false;
@@ -105,6 +107,9 @@ struct ExecutorState {
   std::uint64_t reserved_milli = 0;  // blocked tasks included
   MilliByDepth blocked_milli;
   absl::btree_map<AssignmentId, Run> runs;
+  // Whose run ended before the answer to a ReclaimRun was there: they get no other run here until
+  // it is, since it would be taken for an answer about that one.
+  absl::btree_set<AssignmentId> late_answers;
 };
 
 // A place for one of the executors that serve many tasks.
