@@ -183,7 +183,9 @@ class Context {
 
   // The task was cancelled or has run out of time: end soon, the result is not wanted any more.
   bool stop_requested() const { return call_.host->stop_requested(call_.task) != 0; }
-  // The same for what waits or has threads of its own.
+  // The same for what waits or has threads of its own. A std::stop_callback on it runs on the
+  // thread that all of the worker's messages to this process come by: keep it short, and never let
+  // it wait.
   std::stop_token stop_token() {
     if (!stop_.has_value()) {
       stop_.emplace();

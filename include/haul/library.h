@@ -46,7 +46,8 @@ typedef struct haul_host {
   int32_t (*stop_requested)(void* task);
   // Has on_stop(argument) called once, from some thread, when the task is asked to stop: at once if
   // it was already. A null on_stop takes that back, and returns when no call of it is under way.
-  // Whoever watches takes it back before `invoke` returns.
+  // Whoever watches takes it back before `invoke` returns. on_stop is short and does not wait: no
+  // message of the worker's reaches this process meanwhile.
   void (*watch_stop)(void* task, void (*on_stop)(void* argument), void* argument);
   // A line of the worker's log, behind the ids of the task. Of a text with several lines each is
   // one. Hosts whose struct_size ends before it do not have it.

@@ -97,6 +97,21 @@ TEST_F(ChildCallsTest, ATaskThatIsAskedToStopWaitsNoLonger) {
   EXPECT_EQ(harness_->said().size(), 1u);
 }
 
+TEST_F(ChildCallsTest, ATaskThatWaitsGoesOnBeforeItsWatcherIsTold) {
+  Gate went_on;
+  Start([&](const haul_call& call) {
+    call.host->watch_stop(
+        call.task, [](void* gate) { static_cast<Gate*>(gate)->Pass(); }, &went_on);
+    Wait(call, Submit(call, ""));
+    went_on.Open();
+    call.host->watch_stop(call.task, nullptr, nullptr);
+    return 0;
+  });
+  AwaitSaid(1);
+  harness_->pool().StopSome(AssignmentId(kHeld), {0, 1}, StopReason::kCancelled);
+  EXPECT_EQ(Result(), "7:;");
+}
+
 TEST_F(ChildCallsTest, WhenAllOfAnAssignmentIsStoppedToo) {
   Start([](const haul_call& call) { return Wait(call, Submit(call, "")); });
   AwaitSaid(1);
