@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -90,6 +91,17 @@ TEST_F(ExecutorProcessTest, AProgramThatIsNotThereIsAnError) {
   const auto started = ExecutorProcess::Start(&reactor_, options, {});
   EXPECT_FALSE(started.ok());
   EXPECT_THAT(std::string(started.status().message()), HasSubstr("/nowhere/haul-executor"));
+}
+
+TEST_F(ExecutorProcessTest, AnOptionThatIsOutOfRangeIsNamedWithItsValueAndLimit) {
+  const std::string command =
+      TestFile("HAUL_TEST_BIN_DIR", "haul-executor") + " --threads 2000 2>&1";
+  FILE* said = ::popen(command.c_str(), "r");
+  ASSERT_NE(said, nullptr);
+  std::array<char, 256> line{};
+  EXPECT_NE(::fgets(line.data(), line.size(), said), nullptr);
+  EXPECT_THAT(line.data(), HasSubstr("--threads: '2000', write a number from 1 to 1024"));
+  EXPECT_EQ(WEXITSTATUS(::pclose(said)), 2);
 }
 
 TEST_F(ExecutorProcessTest, OneThatIsNeverReadyIsKilled) {
