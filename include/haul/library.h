@@ -25,7 +25,8 @@ enum {
   HAUL_ANSWER_CANCELLED = 4,
   HAUL_ANSWER_LOST = 5,     // its worker is gone, and it was to start at most once
   HAUL_ANSWER_REFUSED = 6,  // it never started: nobody serves it, or a limit is reached
-  HAUL_ANSWER_STOPPED = 7   // there is none yet, and the task that waits is asked to stop
+  HAUL_ANSWER_STOPPED = 7,  // there is none yet, and the task that waits is asked to stop
+  HAUL_ANSWER_BUSY = 8  // there is none yet, and too many tasks wait already: `wait` again, later
 };
 typedef struct haul_answer {
   uint64_t struct_size;
