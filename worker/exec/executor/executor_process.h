@@ -148,7 +148,8 @@ class ExecutorProcess {
   void HandleMessage(v1::FromExecutor& message);
   void HandleReady(const v1::Ready& ready);
   void HandleOutcomes(v1::ExecutorOutcomes& group);
-  bool TakeResultFile(Outcome* outcome);
+  absl::StatusOr<Outcome> TakeOutcome(AssignmentId assignment, v1::Outcome wire);
+  absl::Status TakeResultFile(Outcome* outcome);
   void Malformed(const std::string& what);
 
   void WatchTimeouts();
