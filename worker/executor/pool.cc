@@ -205,7 +205,7 @@ TaskRange Pool::TakePendingTail(Assignment& assignment, std::uint64_t limit) {
   return taken;
 }
 
-// From the chunk with the most.
+// From the first chunk that has any.
 TaskRange Pool::TakeRunnersTail(const Assignment& assignment, std::uint64_t limit) {
   for (PoolThread& thread : threads_) {
     if (thread.chunk.assignment.get() != &assignment) continue;

@@ -204,12 +204,6 @@ void ExecutorProcess::Resume(AssignmentId assignment, TaskIndex task) {
   Write();
 }
 
-void ExecutorProcess::Leave() {
-  asked_ = true;
-  FrameFor(Part::kLeave, kSmallMessageBytes).set_leave(true);
-  Write();
-}
-
 void ExecutorProcess::Kill() {
   asked_ = true;
   EndProcess();
@@ -269,14 +263,9 @@ void ExecutorProcess::DropUnsent() {
   if (socket_ >= 0) UpdateInterest();
 }
 
-void ExecutorProcess::SetReading(bool reading) {
-  reading_ = reading;
-  UpdateInterest();
-}
-
 void ExecutorProcess::UpdateInterest() {
   if (socket_ < 0) return;
-  const std::uint32_t interest = (reading_ ? EPOLLIN : 0u) | (writing_.empty() ? 0u : EPOLLOUT);
+  const std::uint32_t interest = EPOLLIN | (writing_.empty() ? 0u : EPOLLOUT);
   if (interest == interest_) return;
   interest_ = interest;
   reactor_.Modify(socket_, interest);

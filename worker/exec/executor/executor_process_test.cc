@@ -327,18 +327,6 @@ TEST_F(ExecutorProcessTest, ATaskThatDoesNotStopTakesItsExecutorAlong) {
   }
 }
 
-TEST_F(ExecutorProcessTest, LeaveWaitsForWhatRuns) {
-  StartAndWaitUntilReady();
-  Give(RunOf(1, examples::kSleep, 4, 50u));
-  executor_->Leave();
-  const ExecutorDeath& death = WaitForDeath();
-  EXPECT_TRUE(death.asked);
-  EXPECT_EQ(death.cause, Cause::kExecutorExit);
-  EXPECT_EQ(death.code, 0);
-  EXPECT_TRUE(death.suspects.empty());
-  EXPECT_EQ(ended_[1], IntervalSet({0, 4}));
-}
-
 TEST_F(ExecutorProcessTest, MegabytesPassInBothDirections) {
   StartAndWaitUntilReady();
   constexpr std::uint64_t kRuns = 24;
@@ -349,11 +337,6 @@ TEST_F(ExecutorProcessTest, MegabytesPassInBothDirections) {
     run.set_width(2);
     Give(std::move(run));
   }
-  // It waits in bounded memory while nobody reads.
-  executor_->SetReading(false);
-  for (int turn = 0; turn < 20; ++turn) reactor_.RunOnce(ReadClocks().monotonic_us + 5'000);
-  EXPECT_TRUE(ended_[1].empty());
-  executor_->SetReading(true);
   RunUntil([this] { return ended_[1].size() == kRuns; });
   for (const Outcome& outcome : outcomes_[1]) {
     ASSERT_EQ(outcome.tasks.count, 1u);
