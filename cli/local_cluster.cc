@@ -42,7 +42,8 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::Start(
 absl::Status LocalCluster::StartWorkers(const LocalClusterOptions& options) {
   threads_ = options.threads;
   if (threads_ == 0 && options.workers > 0) {
-    threads_ = std::max<std::uint32_t>(1, worker::DefaultThreads() / options.workers);
+    const std::uint32_t all = worker::DefaultThreads(/*serves_functions=*/false);
+    threads_ = std::clamp<std::uint32_t>(all / options.workers, 1, worker::kMostExecutorThreads);
   }
   for (std::uint32_t number = 1; number <= options.workers; ++number) {
     const std::string name = absl::StrCat("up-", number);

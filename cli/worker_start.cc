@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "cli/child.h"
 #include "cli/status.h"
 #include "cli/worker_command.h"
@@ -63,8 +64,15 @@ void RemoveDirectory(const std::string& directory) {
   if (error) spdlog::warn("{}: {}", directory, error.message());
 }
 
-// Of the options that are written with a unit. InvalidArgument names the option.
+// Of the options with limits that CLI11 cannot check. InvalidArgument names the option.
 absl::Status FillLimits(const WorkerStartOptions& options, worker::WorkerOptions* worker) {
+  if (!options.functions.empty() && options.threads > worker::kMostExecutorThreads) {
+    return absl::InvalidArgumentError(absl::StrCat("--threads: ", options.threads,
+                                                   " with --functions; the limit is ",
+                                                   worker::kMostExecutorThreads));
+  }
+  worker->threads = options.threads;
+  worker->libraries = options.functions;
   const auto deadline_ms = ParseDeadlineMs("--drain-deadline", options.drain_deadline);
   if (!deadline_ms.ok()) return deadline_ms.status();
   worker->drain_deadline_ms = *deadline_ms;
@@ -124,8 +132,6 @@ int RunWorkerProper(const Globals& globals, const WorkerStartOptions& options) {
   worker.token = access->token;
   worker.name = options.name;
   worker.processes = options.processes;
-  worker.threads = options.threads;
-  worker.libraries = options.functions;
   worker.task_processes = options.task_processes;
   worker.directory = options.directory;
   worker.executor_program = *executor;

@@ -11,10 +11,9 @@ CallQueue::~CallQueue() {
   }
 }
 
-grpc::CompletionQueue& CallQueue::queue() {
+void CallQueue::Start() {
   const std::lock_guard lock(mutex_);
   if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
-  return queue_;
 }
 
 void CallQueue::Run() {

@@ -22,9 +22,11 @@ class CallQueue {
   CallQueue(const CallQueue&) = delete;
   CallQueue& operator=(const CallQueue&) = delete;
 
-  // Its tags are rpc::Tags; they run on the thread, which starts with the first call of this. Any
-  // thread.
-  grpc::CompletionQueue& queue();
+  // Before queue() is used; more than once does nothing. Any thread. Throws std::system_error where
+  // the thread cannot be started.
+  void Start();
+  // Its tags are rpc::Tags; they run on the thread. Any thread.
+  grpc::CompletionQueue& queue() { return queue_; }
 
  private:
   void Run();

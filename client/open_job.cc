@@ -1,6 +1,7 @@
 #include "client/open_job.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace haul::internal {
@@ -22,6 +23,11 @@ constexpr std::size_t kBatchCount = 1 << 16;
 constexpr std::size_t kMostRanges = 10'000;
 constexpr std::chrono::seconds kAskAgain{2};
 
+ExecutorError NoThread(const std::system_error& error) {
+  return ExecutorError(
+      Status(ErrorKind::kRefused, "cannot start a thread: " + std::string(error.what())));
+}
+
 }  // namespace
 
 OpenJob::OpenJob(Client& client, client::JobId job)
@@ -34,8 +40,14 @@ OpenJob::OpenJob(Client& client, client::JobId job)
           [this](client::FollowUpdate& update) { return TakeIfSmall(update); },
           [this](client::FollowUpdate& update) { TakeWithLarge(update); }, abandoned_.get_token()) {
   board_->cancel = [this](std::uint64_t task) { Cancel(task); };
-  extending_ = std::thread([this] { Extend(); });
-  following_ = std::thread([this] { Follow(); });
+  try {
+    client.impl_->calls.Start();
+    extending_ = std::thread([this] { Extend(); });
+    following_ = std::thread([this] { Follow(); });
+  } catch (const std::system_error& error) {
+    Abandon();  // nothing is heard of the job any more, so the coordinator closes it
+    throw NoThread(error);
+  }
 }
 
 OpenJob::~OpenJob() {
@@ -90,9 +102,13 @@ void OpenJob::Terminate() {
   const Status said = client_.Cancel(job_, abandoned_.get_token()).status();
   if (said.ok()) return;
   if (said.kind() != ErrorKind::kUnreachable) return Fail(0, said);
-  const std::lock_guard lock(mutex_);
-  all_unwanted_ = true;
-  WakeCanceller();
+  try {
+    const std::lock_guard lock(mutex_);
+    all_unwanted_ = true;
+    WakeCanceller();
+  } catch (const ExecutorError&) {  // nobody can ask again
+    Fail(0, said);
+  }
 }
 
 void OpenJob::Abandon() {
@@ -135,7 +151,12 @@ void OpenJob::Cancel(std::uint64_t task) {
 // The caller holds the mutex.
 void OpenJob::WakeCanceller() {
   unwanted_changed_.notify_one();
-  if (!canceller_.joinable()) canceller_ = std::jthread([this] { SayUnwanted(); });
+  if (canceller_.joinable()) return;
+  try {
+    canceller_ = std::jthread([this] { SayUnwanted(); });
+  } catch (const std::system_error& error) {
+    throw NoThread(error);
+  }
 }
 
 // Once the job has them; and again until they have ended, since a coordinator that starts anew has

@@ -25,6 +25,7 @@ constexpr std::size_t kMostArgumentBytes = 128 << 10;
 
 class OpenJob final : public client::TaskFeed {
  public:
+  // Throws ExecutorError where its threads cannot be started.
   OpenJob(Client& client, client::JobId job);
   OpenJob(const OpenJob&) = delete;
   OpenJob& operator=(const OpenJob&) = delete;
@@ -45,7 +46,7 @@ class OpenJob final : public client::TaskFeed {
   void OnDurable(std::uint64_t task_count) override;
 
   void Cancel(std::uint64_t task);
-  void WakeCanceller();
+  void WakeCanceller();  // throws ExecutorError where it cannot be started
   void SayUnwanted();
   void SayTerminated();
   std::vector<client::TaskRange> TakeUnwanted();

@@ -11,12 +11,43 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "haul/executor.h"
 #include "haul/v1/cluster.grpc.pb.h"
 #include "haul/v1/jobs.grpc.pb.h"
+
+namespace haul {
+namespace {
+
+// How many threads this one may still start.
+constexpr int kAnyNumber = -1;
+thread_local int threads_to_start = kAnyNumber;
+
+}  // namespace
+}  // namespace haul
+
+// Every std::thread that our code starts, as the linker's --wrap gives it (CMakeLists.txt): gRPC's
+// are not among them.
+#define HAUL_START_THREAD(prefix) \
+  prefix##_ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE
+// NOLINTBEGIN(bugprone-reserved-identifier)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmissing-declarations"
+extern "C" {
+void HAUL_START_THREAD(__real_)(void* thread, void* state, void (*depend)());
+void HAUL_START_THREAD(__wrap_)(void* thread, void* state, void (*depend)()) {
+  if (haul::threads_to_start == 0) {
+    throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+  }
+  if (haul::threads_to_start > 0) --haul::threads_to_start;
+  HAUL_START_THREAD(__real_)(thread, state, depend);
+}
+}
+#pragma GCC diagnostic pop
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace haul {
 namespace {
@@ -146,6 +177,7 @@ class OpenJobTest : public ::testing::Test {
     options_.reconnect_timeout = std::chrono::seconds(30);
   }
   ~OpenJobTest() override {  // or the executor would wait for the job
+    threads_to_start = kAnyNumber;
     job_.Do([this] { job_.answers_extends = job_.answers_cancels = job_.ended = true; });
   }
 
@@ -249,6 +281,36 @@ TEST_F(OpenJobTest, AbandoningEndsTheCancellingOfACall) {
   EXPECT_EQ(job_.cancels[0].tasks_size(), 1);
   executor.Abandon();
   EXPECT_TRUE(job_.Await([this] { return job_.cancels_given_up == 1; }));
+}
+
+TEST_F(OpenJobTest, ACallForWhichNoThreadCanBeStartedThrows) {
+  Start();
+  // That of the client's calls, then the one that extends the job, then the one that follows it.
+  for (const int threads : {0, 1, 1}) {
+    threads_to_start = threads;
+    EXPECT_THROW(Call(), ExecutorError);
+    EXPECT_EQ(threads_to_start, 0);
+  }
+}
+
+TEST_F(OpenJobTest, WhatCouldNotBeCancelledForWantOfAThreadIsCancelledWhenAskedAgain) {
+  Start();
+  const std::shared_ptr<internal::Task> task = DurableCall();
+  threads_to_start = 0;
+  EXPECT_THROW(task->Cancel(), ExecutorError);
+  threads_to_start = kAnyNumber;
+  task->Cancel();
+  EXPECT_TRUE(job_.Await([this] { return job_.cancels.size() == 1; }));
+}
+
+TEST_F(OpenJobTest, OfWhatIsTerminatedNothingIsKnownWhereNoThreadCanAskAgain) {
+  job_.cancels_to_break = 1;
+  Executor& executor = Start();
+  const std::shared_ptr<internal::Task> task = DurableCall();
+  threads_to_start = 0;
+  executor.Terminate();
+  ASSERT_TRUE(task->done());
+  EXPECT_EQ(task->ending().broken.kind(), ErrorKind::kUnreachable);
 }
 
 }  // namespace

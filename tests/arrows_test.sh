@@ -76,7 +76,7 @@ allowed_for() { # file room
         "client coordinator worker worker/rpc/report_death.h" ;;
     cli/bench) echo "std system absl common public json cli11 cli cli/bench/floors" ;;
     cli/bench/floors) echo "std system absl public sqlite cli" ;;
-    worker/executor/test_libraries) echo "std public" ;;
+    worker/executor/test_libraries) echo "std system public" ;;
     examples/functions | examples/article | examples/outside) echo "std system public" ;;
     tests | tests/*) echo "any" ;;
     *) echo "" ;;

@@ -130,10 +130,11 @@ std::uint32_t DefaultTaskProcesses() {
   return std::max<std::uint32_t>(most / 2, 1);
 }
 
-std::uint32_t DefaultThreads() {
+std::uint32_t DefaultThreads(bool serves_functions) {
   const std::uint32_t affinity = AffinityCpus();
   const std::uint32_t quota = CgroupCpus();
-  return quota == 0 ? affinity : std::min(affinity, quota);
+  const std::uint32_t cpus = quota == 0 ? affinity : std::min(affinity, quota);
+  return serves_functions ? std::min(cpus, kMostExecutorThreads) : cpus;
 }
 
 }  // namespace haul::worker

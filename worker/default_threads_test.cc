@@ -24,14 +24,14 @@ TEST(DefaultThreadsTest, WithoutAQuotaThereIsNoLimit) {
 TEST(DefaultThreadsTest, AffinityLimits) {
   cpu_set_t before;
   ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
-  EXPECT_LE(DefaultThreads(), static_cast<std::uint32_t>(CPU_COUNT(&before)));
+  EXPECT_LE(DefaultThreads(true), static_cast<std::uint32_t>(CPU_COUNT(&before)));
   int first = 0;
   while (!CPU_ISSET(first, &before)) ++first;
   cpu_set_t one;
   CPU_ZERO(&one);
   CPU_SET(first, &one);
   ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
-  EXPECT_EQ(DefaultThreads(), 1u);
+  EXPECT_EQ(DefaultThreads(false), 1u);
   EXPECT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
 

@@ -22,6 +22,7 @@
 #include "worker/exec/guardian/watch_parent.h"
 #include "worker/exec/launch/command_template.h"
 #include "worker/exec/reactor.h"
+#include "worker/executor/slots.h"
 #include "worker/loop/executors.h"
 #include "worker/loop/worker_loop.h"
 #include "worker/rpc/child_calls.h"
@@ -29,6 +30,8 @@
 
 namespace haul::worker {
 namespace {
+
+static_assert(kMostExecutorThreads == executor::kSlotLimit);
 
 enum ExitStatus : int { kLeft = 0, kFailed = 1, kBadLibrary = 2, kRefused = 4 };
 
@@ -91,7 +94,9 @@ std::string ResultsDirectory(const WorkerOptions& options) {
 
 LoopOptions MakeLoopOptions(const WorkerOptions& options, const std::string& host) {
   LoopOptions loop;
-  const std::uint32_t threads = options.threads > 0 ? options.threads : DefaultThreads();
+  const bool serves_functions = !options.libraries.empty();
+  const std::uint32_t threads =
+      options.threads > 0 ? options.threads : DefaultThreads(serves_functions);
   const std::string name =
       options.name.empty() ? absl::StrCat(host, "-", ::getpid()) : options.name;
   loop.hello.set_incarnation(Incarnation(options));
@@ -103,7 +108,7 @@ LoopOptions MakeLoopOptions(const WorkerOptions& options, const std::string& hos
   loop.hello.set_version(std::string(kVersion));
   loop.core.processes = options.processes;
   loop.core.threads = threads;
-  loop.core.serves_functions = !options.libraries.empty();
+  loop.core.serves_functions = serves_functions;
   loop.core.stop_grace_us = options.stop_grace_ms * 1000;
   loop.commands.directory = options.directory;
   loop.commands.worker = name;

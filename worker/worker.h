@@ -8,12 +8,17 @@
 
 namespace haul::worker {
 
+// Most threads of an executor.
+constexpr std::uint32_t kMostExecutorThreads = 1024;
+
 struct WorkerOptions {
   std::string coordinator;  // HOST:PORT
   std::string token;
-  std::string name;                    // empty: HOST-PID
-  std::uint32_t processes = 1;         // executors, where functions are served
-  std::uint32_t threads = 0;           // of each; 0: DefaultThreads()
+  std::string name;             // empty: HOST-PID
+  std::uint32_t processes = 1;  // executors, where functions are served
+  // Of each, hence cpus: at most kMostExecutorThreads where functions are served. 0:
+  // DefaultThreads().
+  std::uint32_t threads = 0;
   std::vector<std::string> libraries;  // of functions
   std::string directory;               // of this worker alone; made where it does not exist
   std::string executor_program;        // the path of haul-executor
@@ -31,8 +36,8 @@ struct WorkerOptions {
 int RunWorker(const WorkerOptions& options);
 
 // The cpus that affinity and the cgroup's quota (v1 or v2) leave to this process, rounded up; at
-// least 1.
-std::uint32_t DefaultThreads();
+// least 1. Where it serves functions, what its executors can have of these.
+std::uint32_t DefaultThreads(bool serves_functions);
 
 // 4096, or half of what the user or the cgroup may have where that is less: so a command that forks
 // without end reaches its limit before nobody can start a process any more.

@@ -31,6 +31,8 @@ const char* Name(haul::ChildError::Cause cause) {
       return "lost";
     case haul::ChildError::Cause::kRefused:
       return "refused";
+    case haul::ChildError::Cause::kBusy:
+      return "busy";
   }
   return "unknown";
 }

@@ -196,7 +196,8 @@ class Future {
   }
   // Asks that it end: what has not started never will, and what runs is asked to stop (its
   // stop_token), and after some seconds made to. Returns at once. Then Get throws CancelledError,
-  // or gives what came of it all the same.
+  // or gives what came of it all the same. Throws ExecutorError where no thread can be started to
+  // say so.
   void Cancel() const { task_->Cancel(); }
   // Runs `fn(future)` when it is done, on a thread of the executor; at once where it is done. `fn`
   // must neither wait for the executor nor throw.
@@ -339,7 +340,7 @@ class Executor {
   Executor& operator=(const Executor&) = delete;
 
   // Throws ExecutorError: a function that nobody serves, arguments of more than 128 KiB, no
-  // coordinator, or it is closed.
+  // coordinator, no more threads for this process, or it is closed.
   template <typename Result, typename... Arguments>
   Future<Result> Submit(const Function<Result(Arguments...)>& function,
                         std::type_identity_t<Arguments>... arguments) {

@@ -92,6 +92,7 @@ class ChildError : public std::runtime_error {
     kCancelled = HAUL_ANSWER_CANCELLED,
     kLost = HAUL_ANSWER_LOST,
     kRefused = HAUL_ANSWER_REFUSED,  // it never started: nobody serves it, or a limit is reached
+    kBusy = HAUL_ANSWER_BUSY,        // it may run, but too many tasks wait here: Get() again, later
   };
   ChildError(Cause cause, const std::string& message)
       : std::runtime_error(message), cause_(cause) {}
@@ -114,8 +115,9 @@ class ChildFuture {
  public:
   ChildFuture(const haul_call& call, std::uint64_t number) : call_(&call), number_(number) {}
 
-  // Waits for it, once. Meanwhile the cpus of this task serve those it waits for, so that no depth
-  // of tasks that wait for tasks comes to a standstill. Throws ChildError, or StopRequested.
+  // Waits for it, once (after kBusy again). Meanwhile the cpus of this task serve those it waits
+  // for, so that no depth of tasks that wait for tasks comes to a standstill. Throws ChildError, or
+  // StopRequested.
   Result Get() const {
     haul_answer answer{};
     answer.struct_size = sizeof answer;
@@ -167,7 +169,8 @@ class Context {
   // Calls `function` as a task of its own, on any worker that serves it; it runs with the cpus, the
   // priority and the isolation of this task's job. What has not ended when this task does is
   // cancelled. Arguments of at most 128 KiB; at most 10,000 calls without an answer, and 16 such
-  // calls within each other.
+  // calls within each other. Of a process: 64 MiB of arguments without an answer, and 512 tasks
+  // that wait for one.
   template <typename Result, typename... Arguments>
   ChildFuture<Result> Submit(const Function<Result(Arguments...)>& function,
                              std::type_identity_t<Arguments>... arguments) const {
@@ -183,7 +186,9 @@ class Context {
 
   // The task was cancelled or has run out of time: end soon, the result is not wanted any more.
   bool stop_requested() const { return call_.host->stop_requested(call_.task) != 0; }
-  // The same for what waits or has threads of its own.
+  // The same for what waits or has threads of its own. A std::stop_callback on it runs on the
+  // thread that all of the worker's messages to this process come by: keep it short, and never let
+  // it wait.
   std::stop_token stop_token() {
     if (!stop_.has_value()) {
       stop_.emplace();

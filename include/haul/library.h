@@ -25,7 +25,8 @@ enum {
   HAUL_ANSWER_CANCELLED = 4,
   HAUL_ANSWER_LOST = 5,     // its worker is gone, and it was to start at most once
   HAUL_ANSWER_REFUSED = 6,  // it never started: nobody serves it, or a limit is reached
-  HAUL_ANSWER_STOPPED = 7   // there is none yet, and the task that waits is asked to stop
+  HAUL_ANSWER_STOPPED = 7,  // there is none yet, and the task that waits is asked to stop
+  HAUL_ANSWER_BUSY = 8  // there is none yet, and too many tasks wait already: `wait` again, later
 };
 typedef struct haul_answer {
   uint64_t struct_size;
@@ -46,7 +47,8 @@ typedef struct haul_host {
   int32_t (*stop_requested)(void* task);
   // Has on_stop(argument) called once, from some thread, when the task is asked to stop: at once if
   // it was already. A null on_stop takes that back, and returns when no call of it is under way.
-  // Whoever watches takes it back before `invoke` returns.
+  // Whoever watches takes it back before `invoke` returns. on_stop is short and does not wait: no
+  // message of the worker's reaches this process meanwhile.
   void (*watch_stop)(void* task, void (*on_stop)(void* argument), void* argument);
   // A line of the worker's log, behind the ids of the task. Of a text with several lines each is
   // one. Hosts whose struct_size ends before it do not have it.

@@ -132,6 +132,8 @@ bad_input_is_refused_by_name() {
   timeout 60 "$haul" worker start --name b --threads 1 --functions /etc/passwd >"$scratch/out" 2>&1 || status=$?
   expect_eq "a library that is none" "$status" 2
   expect_has "a library that is none" "$(cat "$scratch/out")" "/etc/passwd"
+  expect_status 2 "--threads: 2000 with --functions; the limit is 1024" \
+    "$haul" worker start --threads 2000 --functions any.so
   expect_status 2 "name" "$haul" submit --name $'\xff' -- true
   expect_status 2 "request_id" "$haul" submit --request-id $'\xff' -- true
   expect_status 2 "number" "$haul" submit --name 77 -- true

@@ -32,6 +32,16 @@ void ReadPids(const std::string& path, std::vector<pid_t>* pids) {
   }
 }
 
+std::string FirstThreadsFile() {
+  return "/proc/self/task/" + std::to_string(::getpid()) + "/children";
+}
+
+// Whichever of its threads has them. Leaves what has ended to who waits for it.
+bool HasChildren() {
+  siginfo_t info{};
+  return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
+}
+
 // While it lives, this thread is not kept from the cpu by thousands of others; where it may.
 class Urgent {
  public:
@@ -84,9 +94,11 @@ std::string ReadProcFile(const std::string& path, std::size_t most_bytes) {
 
 std::vector<pid_t> FirstThreadsChildren() {
   std::vector<pid_t> children;
-  ReadPids("/proc/self/task/" + std::to_string(::getpid()) + "/children", &children);
+  ReadPids(FirstThreadsFile(), &children);
   return children;
 }
+
+bool ChildrenAreTold() { return ::access(FirstThreadsFile().c_str(), R_OK) == 0; }
 
 std::vector<pid_t> ChildrenOf(pid_t pid) {
   std::vector<pid_t> children;
@@ -159,7 +171,7 @@ bool KillChildren(const std::function<bool(pid_t)>& spare, std::chrono::millisec
     std::vector<pid_t> left;
     bool any_reaped = false;
     for (const pid_t pid : FirstThreadsChildren()) {
-      if (spare(pid)) continue;
+      if (spare && spare(pid)) continue;
       if (::waitpid(pid, nullptr, WNOHANG) == pid) {
         any_reaped = true;
         continue;
@@ -168,7 +180,7 @@ bool KillChildren(const std::function<bool(pid_t)>& spare, std::chrono::millisec
       ::kill(pid, SIGKILL);
     }
     // What ended after the children were read has left its own to us.
-    if (left.empty() && !any_reaped) return true;
+    if (left.empty() && !any_reaped && (spare || !HasChildren())) return true;
     if (round % kRoundsBetweenTrees == kRoundsBetweenTrees - 1) KillTrees(left);
     if (std::chrono::steady_clock::now() > deadline) return false;
     if (round < kRoundsWithoutSleep) {

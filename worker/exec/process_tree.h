@@ -46,9 +46,14 @@ std::uint64_t ProportionalBytes(pid_t pid);
 // where that is not told.
 std::optional<std::uint64_t> ThreadsOfMachine();
 
+// Whether the kernel tells of a process's children (CONFIG_PROC_CHILDREN): without, nothing is
+// found of what lost its parent.
+bool ChildrenAreTold();
+
 // Kills the first thread's children except those that `spare` names, and what becomes its child by
-// that, until none is left. False when something was left after `limit` (it cannot be killed, or
-// the kernel holds it). It waits for children that others may be waiting for.
+// that, until none is left. Without `spare` it is the kernel that says so, of all threads. False
+// when something was left after `limit` (it cannot be killed or found, or the kernel holds it). It
+// waits for children that others may be waiting for.
 bool KillChildren(const std::function<bool(pid_t)>& spare, std::chrono::milliseconds limit);
 
 }  // namespace haul::exec

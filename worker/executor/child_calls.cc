@@ -66,7 +66,9 @@ ChildCalls::Answer ChildCalls::Wait(AssignmentId assignment, TaskIndex task, std
   if (call.answer.has_value()) return take();
   if (stop_requested()) return {HAUL_ANSWER_STOPPED, {}};
   if (waiting_ >= waiting_limit_) {
-    return {HAUL_ANSWER_REFUSED, absl::StrCat(waiting_, " tasks wait in this process already")};
+    return {HAUL_ANSWER_BUSY,
+            absl::StrCat(waiting_, " tasks of this process wait for their calls, ",
+                         "which is the limit; the call itself goes on")};
   }
   ++waiting_;
   caller->resumed = false;

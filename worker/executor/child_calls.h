@@ -3,7 +3,8 @@
 //
 // Submit, Wait and End are called by the thread that runs the task, the rest by any other one.
 // Bounds: kMostArgumentBytes a call, kMostCalls a task without an answer, kMostCallBytes of their
-// arguments in all, `waiting_limit` tasks that wait; what is beyond is answered with REFUSED.
+// arguments in all; what is beyond is answered with REFUSED. And `waiting_limit` tasks that wait:
+// one more is told BUSY, and its call goes on.
 #pragma once
 
 #include <cstddef>

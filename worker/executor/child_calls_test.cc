@@ -1,4 +1,5 @@
 // What running tasks call, as their host carries it: answers, waiting, stopping, limits.
+#include <atomic>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -39,9 +40,10 @@ class ChildCallsTest : public testing::Test {
         PoolHarness::MakeRun(kHeld, "parent", {0, tasks}, static_cast<std::uint32_t>(tasks)));
   }
   void Answer(std::uint64_t number, const std::string& data,
-              v1::ChildAnswer::Status status = v1::ChildAnswer::STATUS_RESULT) {
+              v1::ChildAnswer::Status status = v1::ChildAnswer::STATUS_RESULT, TaskIndex task = 0) {
     v1::ChildAnswer answer;
     answer.set_assignment_id(kHeld);
+    answer.set_task(task);
     answer.set_number(number);
     answer.set_status(status);
     answer.set_data(data);
@@ -97,6 +99,21 @@ TEST_F(ChildCallsTest, ATaskThatIsAskedToStopWaitsNoLonger) {
   EXPECT_EQ(harness_->said().size(), 1u);
 }
 
+TEST_F(ChildCallsTest, ATaskThatWaitsGoesOnBeforeItsWatcherIsTold) {
+  Gate went_on;
+  Start([&](const haul_call& call) {
+    call.host->watch_stop(
+        call.task, [](void* gate) { static_cast<Gate*>(gate)->Pass(); }, &went_on);
+    Wait(call, Submit(call, ""));
+    went_on.Open();
+    call.host->watch_stop(call.task, nullptr, nullptr);
+    return 0;
+  });
+  AwaitSaid(1);
+  harness_->pool().StopSome(AssignmentId(kHeld), {0, 1}, StopReason::kCancelled);
+  EXPECT_EQ(Result(), "7:;");
+}
+
 TEST_F(ChildCallsTest, WhenAllOfAnAssignmentIsStoppedToo) {
   Start([](const haul_call& call) { return Wait(call, Submit(call, "")); });
   AwaitSaid(1);
@@ -149,11 +166,26 @@ TEST_F(ChildCallsTest, SoAreTheirArgumentsUntilTheTaskEnds) {
 }
 
 TEST_F(ChildCallsTest, SoAreTasksThatWaitSinceTheyKeepTheirThreads) {
-  Start([](const haul_call& call) { return Wait(call, Submit(call, "")); }, 3,
-        {.threads = 3, .thread_limit = 4});
+  std::atomic<TaskIndex> busy = 0;
+  Gate later;
+  Start(
+      [&](const haul_call& call) {
+        const std::uint64_t number = Submit(call, "");
+        Wait(call, number);
+        if (call.host->stop_requested(call.task) != 0) return 0;
+        busy = call.task_index;
+        later.Pass();
+        return Wait(call, number);
+      },
+      3, {.threads = 3, .thread_limit = 4});
+  later.WaitForArrivals(1);
+  Answer(1, "x", v1::ChildAnswer::STATUS_RESULT, busy);
+  later.Open();
   harness_->WaitFor([&] { return harness_->outcomes(kHeld).size() == 1; });
   harness_->pool().StopTasks(AssignmentId(kHeld));
-  EXPECT_EQ(Result(), "6:2 tasks wait in this process already;");
+  EXPECT_EQ(Result(),
+            "8:2 tasks of this process wait for their calls, which is the limit; the call "
+            "itself goes on;0:x;");
   EXPECT_EQ(harness_->said().size(), 2u);
 }
 

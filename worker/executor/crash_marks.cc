@@ -13,17 +13,25 @@ constexpr std::size_t kStackBytes = 64u << 10;
 // A plain pointer in the program's own TLS: safe to read in a signal handler.
 thread_local Slot* slot_of_thread = nullptr;
 
-bool IsRunning(const Slot& slot) {
-  return slot.state.load(std::memory_order_relaxed) ==
-         static_cast<std::uint32_t>(SlotState::kRunning);
+// What a function forks has these handlers too, and shares the slots: its end is not the
+// executor's.
+pid_t executor_pid = 0;
+
+// The slot of the thread that ends this executor; null where nobody is to be named.
+Slot* SlotToMark() {
+  Slot* const slot = slot_of_thread;
+  if (slot == nullptr || ::getpid() != executor_pid) return nullptr;
+  const bool is_running = slot->state.load(std::memory_order_relaxed) ==
+                          static_cast<std::uint32_t>(SlotState::kRunning);
+  return is_running ? slot : nullptr;
 }
 
 // Only what may be called in a signal handler.
 void OnSignal(int signal, siginfo_t* info, void*) {
   // Sent by another process, it is nobody's fault here.
   const bool sent = info->si_code == SI_USER && info->si_pid != ::getpid();
-  Slot* const slot = slot_of_thread;
-  if (slot != nullptr && !sent && IsRunning(*slot)) {
+  Slot* const slot = sent ? nullptr : SlotToMark();
+  if (slot != nullptr) {
     slot->signal.store(signal, std::memory_order_relaxed);
     slot->state.store(static_cast<std::uint32_t>(SlotState::kSignalled), std::memory_order_release);
   }
@@ -32,8 +40,8 @@ void OnSignal(int signal, siginfo_t* info, void*) {
 }
 
 void OnExit(int status, void*) {
-  Slot* const slot = slot_of_thread;
-  if (slot != nullptr && IsRunning(*slot)) {
+  Slot* const slot = SlotToMark();
+  if (slot != nullptr) {
     slot->state.store(static_cast<std::uint32_t>(SlotState::kExiting), std::memory_order_release);
   }
   ::_exit(status);
@@ -42,6 +50,7 @@ void OnExit(int status, void*) {
 }  // namespace
 
 void InstallCrashMarks() {
+  executor_pid = ::getpid();
   struct sigaction action {};
   action.sa_sigaction = &OnSignal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | static_cast<int>(SA_RESETHAND);

@@ -14,7 +14,7 @@ namespace haul::executor {
 // Once, by main, before other threads and after the libraries are loaded: the handlers of SIGSEGV,
 // SIGBUS, SIGFPE, SIGILL and SIGABRT mark the thread's slot and die of the signal; exit() marks it
 // and ends the process at once with its code, since destructors of static objects would run under
-// the pool's threads.
+// the pool's threads. In what a function forks they mark nothing.
 void InstallCrashMarks();
 
 // Ties the calling thread to its slot and gives it a signal stack, so that an overflow of its own

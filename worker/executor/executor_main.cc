@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/utf8.h"
 #include "haul/v1/executor.pb.h"
 #include "worker/executor/crash_marks.h"
@@ -34,22 +35,22 @@ struct Arguments {
   std::vector<std::string> libraries;
 };
 
-[[noreturn]] void Usage(const char* why) {
+[[noreturn]] void Usage(const std::string& why) {
   std::fprintf(stderr,
                "haul-executor: %s\n"
                "usage: haul-executor --threads T --results DIR [--thread-limit N] "
                "[--result-limit BYTES] --library LIB...\n"
                "A worker starts it; it is of no use by hand.\n",
-               why);
+               why.c_str());
   std::exit(2);
 }
 
-std::uint64_t Number(const char* text, std::uint64_t limit) {
+std::uint64_t Number(const std::string& option, const char* text, std::uint64_t limit) {
   const std::string_view view(text);
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(view.data(), view.data() + view.size(), value);
   if (error != std::errc() || end != view.data() + view.size() || value == 0 || value > limit) {
-    Usage("a number is malformed or out of range");
+    Usage(absl::StrCat(option, ": '", text, "', write a number from 1 to ", limit));
   }
   return value;
 }
@@ -65,11 +66,12 @@ Arguments ParseArguments(int argc, char** argv) {
   int chosen = 0;
   while ((chosen = ::getopt_long(argc, argv, "", kOptions, nullptr)) != -1) {
     if (chosen == 't') {
-      arguments.pool.threads = static_cast<std::uint32_t>(Number(optarg, kSlotLimit));
+      arguments.pool.threads = static_cast<std::uint32_t>(Number("--threads", optarg, kSlotLimit));
     } else if (chosen == 'n') {
-      arguments.pool.thread_limit = static_cast<std::uint32_t>(Number(optarg, kSlotLimit));
+      arguments.pool.thread_limit =
+          static_cast<std::uint32_t>(Number("--thread-limit", optarg, kSlotLimit));
     } else if (chosen == 'r') {
-      arguments.pool.results.bytes = Number(optarg, std::uint64_t{1} << 40);
+      arguments.pool.results.bytes = Number("--result-limit", optarg, std::uint64_t{1} << 40);
     } else if (chosen == 'd') {
       arguments.pool.results.directory = optarg;
     } else if (chosen == 'l') {
@@ -163,7 +165,7 @@ int Main(int argc, char** argv) {
   for (const int fd : {kControlFd, kSlotsFd}) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   const Arguments arguments = ParseArguments(argc, argv);
   absl::StatusOr<Slots> slots = Slots::Map(kSlotsFd);
-  if (!slots.ok()) Usage(std::string(slots.status().message()).c_str());
+  if (!slots.ok()) Usage(std::string(slots.status().message()));
   IgnoreSignals();
   // What functions print goes to the worker's stderr, line by line: the end of this process flushes
   // nothing.

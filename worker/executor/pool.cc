@@ -205,7 +205,7 @@ TaskRange Pool::TakePendingTail(Assignment& assignment, std::uint64_t limit) {
   return taken;
 }
 
-// From the chunk with the most.
+// From the first chunk that has any.
 TaskRange Pool::TakeRunnersTail(const Assignment& assignment, std::uint64_t limit) {
   for (PoolThread& thread : threads_) {
     if (thread.chunk.assignment.get() != &assignment) continue;
@@ -238,8 +238,9 @@ void Pool::StopTasks(AssignmentId id) {
     if (was_live) NoteIfDrained(*assignment);
   }
   for (const TaskRange& range : taken) outbox_.AddReclaimed(id, range);
-  for (TaskRunner* runner : runners) runner->NotifyStop();
+  // First, since what is told to stop may wait for what its task does then.
   calls_.Wake();
+  for (TaskRunner* runner : runners) runner->NotifyStop();
 }
 
 void Pool::StopSome(AssignmentId id, TaskRange tasks, StopReason why) {
@@ -264,8 +265,9 @@ void Pool::StopSome(AssignmentId id, TaskRange tasks, StopReason why) {
   }
   Wake(to_wake);
   for (const TaskRange& range : taken) outbox_.AddReclaimed(id, range);
-  for (TaskRunner* runner : stopping) runner->NotifyStop();
+  // First, since what is told to stop may wait for what its task does then.
   calls_.Wake();
+  for (TaskRunner* runner : stopping) runner->NotifyStop();
 }
 
 // If its chunk has some of the tasks that have not started, these and what follows become pending

@@ -166,6 +166,36 @@ TEST(PoolTest, IdleThreadsBeyondTheirNumberLeave) {
   EXPECT_EQ(harness.succeeded(2).size(), 10u);
 }
 
+// A library's object that lives as long as the thread, and whose destructor waits.
+struct SlowToGo {
+  Gate* gate = nullptr;
+  ~SlowToGo() {
+    if (gate != nullptr) gate->Pass();
+  }
+};
+
+TEST(PoolTest, WhatAThreadsEndTakesKeepsNoOtherFromRunning) {
+  Gate both;
+  Gate end;
+  TestFunctions functions;
+  functions.Serve("wait", "void()", [&](const haul_call&) {
+    thread_local SlowToGo object;
+    object.gate = &end;
+    both.Pass();
+    return 0;
+  });
+  PoolHarness harness(std::move(functions), {.threads = 1, .idle_limit_ms = 1});
+  harness.pool().Run(RunOf(1, "wait", {0, 2}, 2));
+  both.WaitForArrivals(2);
+  both.Open();
+  end.WaitForArrivals(1);
+  // A thread is started in its place, and the other one runs what there is.
+  harness.pool().Run(RunOf(2, "wait", {0, 2}, 2));
+  harness.WaitUntilIdle();
+  EXPECT_EQ(harness.succeeded(2).size(), 2u);
+  end.Open();
+}
+
 TEST(PoolTest, HigherPriorityRunsFirstThenTheOldest) {
   TestFunctions functions;
   Gate gate;

@@ -89,10 +89,16 @@ bool Pool::StartThread() {
     free_threads_.pop_back();
   }
   PoolThread& thread = threads_[index];
-  if (thread.thread.joinable()) thread.thread.join();  // it has said that it ends
+  // The one before it has said that it ends. What users destroy with a thread may take its time, so
+  // it is waited for there and not under the lock.
+  const auto before = std::make_shared<std::thread>(std::move(thread.thread));
   try {
-    thread.thread = std::thread([this, index] { ThreadMain(index); });
+    thread.thread = std::thread([this, index, before] {
+      if (before->joinable()) before->join();
+      ThreadMain(index);
+    });
   } catch (const std::system_error& error) {
+    thread.thread = std::move(*before);
     free_threads_.push_back(index);
     std::fprintf(stderr, "haul-executor: cannot start a thread, %u run: %s\n", running_threads_,
                  error.what());

@@ -158,8 +158,15 @@ std::optional<TaskIndex> TaskRunner::FinishAndNext(const Chunk& chunk, TaskIndex
   // What the task wrote and the batch did not take: a large one must not lie on the disk until this
   // thread runs again.
   result_->Discard();
-  if (!full.empty()) outbox_.AddOutcomes(assignment_->id, std::move(full), !chunk.style.detail);
+  if (!full.empty()) HandOver(chunk, std::move(full));
   return next;
+}
+
+// Within a chunk. How long the worker takes to read is nobody's time.
+void TaskRunner::HandOver(const Chunk& chunk, std::vector<Outcome> outcomes) {
+  slot_.deadline_us.store(0, std::memory_order_release);
+  outbox_.AddOutcomes(assignment_->id, std::move(outcomes), !chunk.style.detail);
+  task_started_ns_ = SteadyNs();
 }
 
 void TaskRunner::Record(const Chunk& chunk, TaskIndex task) {

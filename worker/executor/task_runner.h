@@ -73,6 +73,7 @@ class TaskRunner {
   std::optional<TaskIndex> Begin(std::int64_t now_ns);
   void Call(const Chunk& chunk, TaskIndex task);
   std::optional<TaskIndex> FinishAndNext(const Chunk& chunk, TaskIndex task);
+  void HandOver(const Chunk& chunk, std::vector<Outcome> outcomes);
   std::optional<TaskIndex> Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RenewResult();
   void Record(const Chunk& chunk, TaskIndex task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "spdlog/spdlog.h"
+
 namespace haul::worker {
 namespace {
 
@@ -146,7 +148,11 @@ void ChildCalls::Work(const std::stop_token& stop) {
       work = std::move(work_.front());
       work_.pop_front();
     }
-    work();
+    try {
+      work();
+    } catch (const std::exception& error) {  // what fails one task must not end the worker
+      spdlog::error("a task's calls: {}", error.what());
+    }
   }
   for (const auto& [caller, executor] : executors_) executor->Abandon();
   executors_.clear();
@@ -186,6 +192,8 @@ void ChildCalls::Submit(const Caller& caller, const ExecutorOptions& options, v1
     });
   } catch (const ExecutorError& error) {
     Say(caller.executor, AnswerTo(call, client::Status(error.kind(), error.what())));
+  } catch (const std::exception& error) {
+    Say(caller.executor, AnswerTo(call, v1::ChildAnswer::STATUS_REFUSED, error.what()));
   }
 }
 

@@ -204,12 +204,6 @@ void ExecutorProcess::Resume(AssignmentId assignment, TaskIndex task) {
   Write();
 }
 
-void ExecutorProcess::Leave() {
-  asked_ = true;
-  FrameFor(Part::kLeave, kSmallMessageBytes).set_leave(true);
-  Write();
-}
-
 void ExecutorProcess::Kill() {
   asked_ = true;
   EndProcess();
@@ -269,14 +263,9 @@ void ExecutorProcess::DropUnsent() {
   if (socket_ >= 0) UpdateInterest();
 }
 
-void ExecutorProcess::SetReading(bool reading) {
-  reading_ = reading;
-  UpdateInterest();
-}
-
 void ExecutorProcess::UpdateInterest() {
   if (socket_ < 0) return;
-  const std::uint32_t interest = (reading_ ? EPOLLIN : 0u) | (writing_.empty() ? 0u : EPOLLOUT);
+  const std::uint32_t interest = EPOLLIN | (writing_.empty() ? 0u : EPOLLOUT);
   if (interest == interest_) return;
   interest_ = interest;
   reactor_.Modify(socket_, interest);
@@ -340,7 +329,10 @@ void ExecutorProcess::HandleFrames(std::string_view received) {
 
 void ExecutorProcess::HandleMessage(v1::FromExecutor& message) {
   if (message.has_ready()) HandleReady(message.ready());
-  for (v1::ExecutorOutcomes& group : *message.mutable_outcomes()) HandleOutcomes(group);
+  for (v1::ExecutorOutcomes& group : *message.mutable_outcomes()) {
+    HandleOutcomes(group);
+    if (malformed_) return;
+  }
   for (const v1::Reclaimed& reclaimed : message.reclaimed()) {
     if (reclaimed.count() > unfinished_) return Malformed("it gives back more than it has");
     unfinished_ -= reclaimed.count();
@@ -376,32 +368,45 @@ void ExecutorProcess::HandleOutcomes(v1::ExecutorOutcomes& group) {
   const AssignmentId assignment(group.assignment_id());
   std::vector<Outcome> outcomes;
   for (v1::Outcome& wire : *group.mutable_outcomes()) {
-    absl::StatusOr<Outcome> outcome = wire::FromWire(std::move(wire));
-    if (!outcome.ok()) return Malformed(std::string(outcome.status().message()));
-    const TaskRange tasks = outcome->tasks;
-    if (tasks.count > unfinished_) return Malformed("it reports more than it has");
-    unfinished_ -= tasks.count;
-    outcome->assignment = assignment;
-    if (!outcome->output_file.empty() && !TakeResultFile(&*outcome)) return;
-    stopping_.erase(stopping_.lower_bound({assignment, tasks.first}),
-                    stopping_.lower_bound({assignment, tasks.end()}));
+    absl::StatusOr<Outcome> outcome = TakeOutcome(assignment, std::move(wire));
+    if (!outcome.ok()) {
+      // Nobody else knows of the files that those before it had.
+      for (const Outcome& taken : outcomes) {
+        if (!taken.output_file.empty()) ::unlink(taken.output_file.c_str());
+      }
+      return Malformed(std::string(outcome.status().message()));
+    }
     outcomes.push_back(*std::move(outcome));
   }
   callbacks_.on_outcomes(assignment, std::move(outcomes));
 }
 
+absl::StatusOr<Outcome> ExecutorProcess::TakeOutcome(AssignmentId assignment, v1::Outcome wire) {
+  absl::StatusOr<Outcome> outcome = wire::FromWire(std::move(wire));
+  if (!outcome.ok()) return outcome.status();
+  const TaskRange tasks = outcome->tasks;
+  if (tasks.count > unfinished_) return absl::InvalidArgumentError("it reports more than it has");
+  outcome->assignment = assignment;
+  if (!outcome->output_file.empty()) {
+    const absl::Status taken = TakeResultFile(&*outcome);
+    if (!taken.ok()) return taken;
+  }
+  unfinished_ -= tasks.count;
+  stopping_.erase(stopping_.lower_bound({assignment, tasks.first}),
+                  stopping_.lower_bound({assignment, tasks.end()}));
+  return outcome;
+}
+
 // Out of its directory, under a name that no other executor's has.
-bool ExecutorProcess::TakeResultFile(Outcome* outcome) {
+absl::Status ExecutorProcess::TakeResultFile(Outcome* outcome) {
   const std::string name = std::move(outcome->output_file);
   if (outcome->tasks.count != 1 || absl::StrContains(name, '/')) {
-    Malformed("the file of a result");
-    return false;
+    return absl::InvalidArgumentError("the file of a result");
   }
   outcome->output_file = absl::StrCat(own_directory_, "-", name);
   const std::string from = absl::StrCat(own_directory_, "/", name);
-  if (::rename(from.c_str(), outcome->output_file.c_str()) == 0) return true;
-  Malformed(absl::StrCat(from, ": ", ::strerrordesc_np(errno)));
-  return false;
+  if (::rename(from.c_str(), outcome->output_file.c_str()) == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(from, ": ", ::strerrordesc_np(errno)));
 }
 
 // User code shares its memory, so anything may come. None of it is to be believed any more.

@@ -59,7 +59,7 @@ struct ExecutorDeath {
   Cause cause = Cause::kSignal;
   std::int32_t code = 0;
   bool was_ready = false;
-  bool asked = false;   // by Kill or Leave
+  bool asked = false;   // by Kill
   std::string message;  // for people: how it ended, and why it was not ready
   std::vector<ExecutorSuspect> suspects;
 };
@@ -101,13 +101,8 @@ class ExecutorProcess {
   // One of more than some 60 MiB is replaced by why it cannot be had.
   void Answer(v1::ChildAnswer answer);
   void Resume(AssignmentId assignment, TaskIndex task);
-  // It ends when it has nothing to run.
-  void Leave();
   // It ends at once; OnDied follows.
   void Kill();
-
-  // Whether what the executor says is read. While not, it stops working when some 8 MiB wait.
-  void SetReading(bool reading);
 
   pid_t pid() const { return pid_; }
   bool ready() const { return ready_; }
@@ -127,7 +122,7 @@ class ExecutorProcess {
     friend auto operator<=>(const TaskKey&, const TaskKey&) = default;
   };
   // What goes into a frame: the executor handles runs, then reclaims, then stops, and so on.
-  enum class Part : std::uint8_t { kRuns, kReclaims, kStops, kAnswers, kResumed, kLeave };
+  enum class Part : std::uint8_t { kRuns, kReclaims, kStops, kAnswers, kResumed };
 
   ExecutorProcess(Reactor* reactor, ExecutorOptions options, ExecutorCallbacks callbacks,
                   executor::Slots slots);
@@ -148,7 +143,8 @@ class ExecutorProcess {
   void HandleMessage(v1::FromExecutor& message);
   void HandleReady(const v1::Ready& ready);
   void HandleOutcomes(v1::ExecutorOutcomes& group);
-  bool TakeResultFile(Outcome* outcome);
+  absl::StatusOr<Outcome> TakeOutcome(AssignmentId assignment, v1::Outcome wire);
+  absl::Status TakeResultFile(Outcome* outcome);
   void Malformed(const std::string& what);
 
   void WatchTimeouts();
@@ -173,7 +169,6 @@ class ExecutorProcess {
   bool ready_ = false;
   bool asked_ = false;
   bool malformed_ = false;
-  bool reading_ = true;
   std::string failure_;  // why it was killed, or was not ready
   TimerId ready_timer_;
 

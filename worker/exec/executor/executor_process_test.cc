@@ -1,6 +1,4 @@
 // Real executor processes with the example functions.
-#include "worker/exec/executor/executor_process.h"
-
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -9,143 +7,22 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdlib>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <map>
-#include <memory>
-#include <optional>
 #include <string>
 
-#include "common/interval_set.h"
-#include "common/time.h"
 #include "examples/functions/examples.h"
 #include "gmock/gmock.h"
-#include "gtest/gtest.h"
-#include "worker/exec/launch/command_template.h"
+#include "worker/exec/executor/executor_process_test_harness.h"
 #include "worker/exec/spawn.h"
-#include "worker/exec/test_directory.h"
 #include "worker/executor/frame.h"
 
 namespace haul::exec {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::string TestFile(const char* variable, const std::string& name) {
-  const char* directory = std::getenv(variable);
-  EXPECT_NE(directory, nullptr) << variable;
-  return std::string(directory == nullptr ? "." : directory) + "/" + name;
-}
-
-class ExecutorProcessTest : public ::testing::Test {
- protected:
-  ExecutorOptions DefaultOptions() const {
-    ExecutorOptions options;
-    options.program = TestFile("HAUL_TEST_BIN_DIR", "haul-executor");
-    options.libraries = {TestFile("HAUL_TEST_LIB_DIR", "libexamples.so")};
-    options.environment = InheritedEnvironment(environ);
-    options.threads = 2;
-    options.results_directory = directory_.path();
-    options.timeout_poll_us = 5'000;
-    options.timeout_grace_us = 100'000;
-    return options;
-  }
-
-  void Start() { Start(DefaultOptions()); }
-  void Start(ExecutorOptions options) {
-    ExecutorCallbacks callbacks;
-    callbacks.on_ready = [this](const std::vector<v1::FunctionInfo>& functions) {
-      for (const v1::FunctionInfo& function : functions)
-        functions_[function.name()] = function.signature();
-    };
-    callbacks.on_outcomes = [this](AssignmentId assignment, std::vector<Outcome> outcomes) {
-      for (Outcome& outcome : outcomes) {
-        IntervalSet& ended = ended_[assignment.value()];
-        EXPECT_EQ(ended.Add(outcome.tasks), outcome.tasks.count) << outcome.tasks;
-        EXPECT_EQ(outcome.assignment, assignment);
-        outcomes_[assignment.value()].push_back(std::move(outcome));
-      }
-    };
-    callbacks.on_reclaimed = [this](AssignmentId assignment, TaskRange tasks) {
-      reclaimed_[assignment.value()].Add(tasks);
-      ++reclaims_;
-    };
-    callbacks.on_died = [this](const ExecutorDeath& death) {
-      EXPECT_FALSE(death_.has_value());
-      death_ = death;
-    };
-    absl::StatusOr<std::unique_ptr<ExecutorProcess>> started =
-        ExecutorProcess::Start(&reactor_, std::move(options), std::move(callbacks));
-    ASSERT_TRUE(started.ok()) << started.status();
-    executor_ = *std::move(started);
-  }
-  void StartAndWaitUntilReady() { StartAndWaitUntilReady(DefaultOptions()); }
-  void StartAndWaitUntilReady(ExecutorOptions options) {
-    Start(std::move(options));
-    RunUntil([this] { return executor_->ready() || death_.has_value(); });
-    ASSERT_FALSE(death_.has_value()) << death_->message;
-  }
-
-  template <typename Condition>
-  void RunUntil(Condition condition) {
-    while (!condition()) reactor_.RunOnce(ReadClocks().monotonic_us + 100'000);
-  }
-  const ExecutorDeath& WaitForDeath() {
-    RunUntil([this] { return death_.has_value(); });
-    return *death_;
-  }
-
-  template <typename Function, typename... Arguments>
-  v1::Run RunOf(std::uint64_t assignment, const Function& function, std::uint64_t count,
-                const Arguments&... arguments) {
-    v1::Run run;
-    run.set_assignment_id(assignment);
-    run.set_job_id(1);
-    run.set_function(function.name());
-    run.set_count(count);
-    run.set_width(static_cast<std::uint32_t>(count));
-    PackedBytes inputs;
-    for (std::uint64_t i = 0; i < count; ++i) inputs.Append(function.EncodeArguments(arguments...));
-    run.mutable_inputs()->set_uniform_size(inputs.uniform_size());
-    run.mutable_inputs()->set_data(inputs.data());
-    return run;
-  }
-  void Give(v1::Run run) {
-    const absl::Status status = executor_->Run(std::move(run));
-    ASSERT_TRUE(status.ok()) << status;
-  }
-  const Outcome& OnlyOutcome(std::uint64_t assignment) {
-    RunUntil([&] { return !outcomes_[assignment].empty() || death_.has_value(); });
-    EXPECT_EQ(outcomes_[assignment].size(), 1u);
-    return outcomes_[assignment].at(0);
-  }
-  // Returns when so many tasks run.
-  void WaitUntilRunning(std::size_t count) {
-    RunUntil([&] {
-      reactor_.RunOnce(ReadClocks().monotonic_us + 1'000);
-      return executor_->Running().size() >= count;
-    });
-  }
-
-  // What is in the directory for results.
-  std::size_t FileCount() const {
-    return static_cast<std::size_t>(
-        std::distance(std::filesystem::directory_iterator(directory_.path()),
-                      std::filesystem::directory_iterator()));
-  }
-
-  const TestDirectory directory_;
-  Reactor reactor_;
-  std::map<std::string, std::string> functions_;
-  std::map<std::uint64_t, std::vector<Outcome>> outcomes_;
-  std::map<std::uint64_t, IntervalSet> ended_;
-  std::map<std::uint64_t, IntervalSet> reclaimed_;
-  int reclaims_ = 0;
-  std::optional<ExecutorDeath> death_;
-  std::unique_ptr<ExecutorProcess> executor_;  // last: it calls back into the above
-};
 
 TEST_F(ExecutorProcessTest, RunsTheExamples) {
   StartAndWaitUntilReady();
@@ -214,6 +91,17 @@ TEST_F(ExecutorProcessTest, AProgramThatIsNotThereIsAnError) {
   const auto started = ExecutorProcess::Start(&reactor_, options, {});
   EXPECT_FALSE(started.ok());
   EXPECT_THAT(std::string(started.status().message()), HasSubstr("/nowhere/haul-executor"));
+}
+
+TEST_F(ExecutorProcessTest, AnOptionThatIsOutOfRangeIsNamedWithItsValueAndLimit) {
+  const std::string command =
+      TestFile("HAUL_TEST_BIN_DIR", "haul-executor") + " --threads 2000 2>&1";
+  FILE* said = ::popen(command.c_str(), "r");
+  ASSERT_NE(said, nullptr);
+  std::array<char, 256> line{};
+  EXPECT_NE(::fgets(line.data(), line.size(), said), nullptr);
+  EXPECT_THAT(line.data(), HasSubstr("--threads: '2000', write a number from 1 to 1024"));
+  EXPECT_EQ(WEXITSTATUS(::pclose(said)), 2);
 }
 
 TEST_F(ExecutorProcessTest, OneThatIsNeverReadyIsKilled) {
@@ -439,18 +327,6 @@ TEST_F(ExecutorProcessTest, ATaskThatDoesNotStopTakesItsExecutorAlong) {
   }
 }
 
-TEST_F(ExecutorProcessTest, LeaveWaitsForWhatRuns) {
-  StartAndWaitUntilReady();
-  Give(RunOf(1, examples::kSleep, 4, 50u));
-  executor_->Leave();
-  const ExecutorDeath& death = WaitForDeath();
-  EXPECT_TRUE(death.asked);
-  EXPECT_EQ(death.cause, Cause::kExecutorExit);
-  EXPECT_EQ(death.code, 0);
-  EXPECT_TRUE(death.suspects.empty());
-  EXPECT_EQ(ended_[1], IntervalSet({0, 4}));
-}
-
 TEST_F(ExecutorProcessTest, MegabytesPassInBothDirections) {
   StartAndWaitUntilReady();
   constexpr std::uint64_t kRuns = 24;
@@ -461,11 +337,6 @@ TEST_F(ExecutorProcessTest, MegabytesPassInBothDirections) {
     run.set_width(2);
     Give(std::move(run));
   }
-  // It waits in bounded memory while nobody reads.
-  executor_->SetReading(false);
-  for (int turn = 0; turn < 20; ++turn) reactor_.RunOnce(ReadClocks().monotonic_us + 5'000);
-  EXPECT_TRUE(ended_[1].empty());
-  executor_->SetReading(true);
   RunUntil([this] { return ended_[1].size() == kRuns; });
   for (const Outcome& outcome : outcomes_[1]) {
     ASSERT_EQ(outcome.tasks.count, 1u);

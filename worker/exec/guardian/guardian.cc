@@ -150,6 +150,12 @@ void Report(const CommandLine& line, const std::string& incarnation, const std::
 }
 
 int Guard(const CommandLine& line) {
+  if (!ChildrenAreTold()) {
+    std::fprintf(stderr,
+                 "haul-guardian: /proc/PID/task/PID/children cannot be read, so what tasks leave "
+                 "behind could not be ended\n");
+    return kCannotStartStatus;
+  }
   BecomeSubreaper();
   const sigset_t signals = BlockSignals();
   const std::string incarnation = MakeIncarnation();
@@ -172,7 +178,7 @@ int Guard(const CommandLine& line) {
     return kCannotStartStatus;
   }
   const int status = Attend(worker.pid, signals);
-  const bool nothing_left = KillChildren([](pid_t) { return false; }, kKillLimit);
+  const bool nothing_left = KillChildren(/*spare=*/{}, kKillLimit);
   const int exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   if (exit_status == 0) return 0;
   if (!nothing_left) {

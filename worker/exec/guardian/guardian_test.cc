@@ -42,7 +42,7 @@ class GuardianTest : public ::testing::Test {
       }
       return FirstThreadsChildren().empty();
     })) << "something is left running";
-    KillChildren([](pid_t) { return false; }, std::chrono::seconds(10));
+    KillChildren(/*spare=*/{}, std::chrono::seconds(10));
   }
 
   static std::string Program(const std::string& name) {
