@@ -353,11 +353,10 @@ std::uint64_t Share(std::uint64_t total, std::uint64_t count, std::uint64_t of) 
 
 }  // namespace
 
-Outcome MemoryStore::RestOf(const StoredOutcome& stored, std::uint64_t cursor) {
-  Outcome rest = stored.outcome;
+Outcome MemoryStore::RestOf(const Outcome& outcome, std::uint64_t seen) {
+  Outcome rest = outcome;
   // A cursor of ours ends where an outcome ended, and then only a joined one goes on.
-  if (cursor <= stored.ended_before || rest.results.count() != 0) return rest;
-  const std::uint64_t seen = cursor - stored.ended_before;
+  if (seen == 0 || rest.results.count() != 0) return rest;
   const std::uint64_t whole = rest.tasks.count;
   rest.tasks = {rest.tasks.first + seen, whole - seen};
   rest.busy_ns = Share(rest.busy_ns, rest.tasks.count, whole);
@@ -374,7 +373,8 @@ OutcomePage MemoryStore::ReadCompleted(const Job& job, const OutcomeQuery& query
       [&query](const StoredOutcome& stored) { return stored.sequence() <= query.cursor; });
   for (; it != job.outcomes.end(); ++it) {
     if (Wanted(query, it->outcome)) {
-      Outcome rest = RestOf(*it, query.cursor);
+      const std::uint64_t seen = std::max(query.cursor, it->ended_before) - it->ended_before;
+      Outcome rest = RestOf(it->outcome, seen);
       if (Touches(rest.tasks, query.only) &&
           !AddEntry(query, it->sequence(), std::move(rest), bytes, page)) {
         break;
@@ -400,12 +400,19 @@ OutcomePage MemoryStore::ReadInOrder(const Job& job, const OutcomeQuery& query) 
   for (auto it = RunAt(job, next); it != job.by_index.end() && it->first < EndOf(query.only);
        ++it) {
     const StoredOutcome& stored = job.outcomes[it->second];
-    if (stored.outcome.tasks.first > next) break;  // a gap: what stands there has not ended
-    if (Wanted(query, stored.outcome) &&
-        !AddEntry(query, stored.sequence(), stored.outcome, bytes, page)) {
-      break;
+    const TaskRange tasks = stored.outcome.tasks;
+    if (tasks.first > next) break;  // a gap: what stands there has not ended
+    if (Wanted(query, stored.outcome)) {
+      // Only a page moves the cursor beyond the first task that was asked for.
+      const bool was_moved = query.cursor > query.only.first;
+      const std::uint64_t seen = was_moved ? std::max(query.cursor, tasks.first) - tasks.first : 0;
+      Outcome rest = RestOf(stored.outcome, seen);
+      if (Touches(rest.tasks, query.only) &&
+          !AddEntry(query, stored.sequence(), std::move(rest), bytes, page)) {
+        break;
+      }
     }
-    next = stored.outcome.tasks.end();
+    next = tasks.end();
     page.next_cursor = next;
   }
   return page;

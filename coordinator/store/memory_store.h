@@ -8,7 +8,8 @@
 //
 // Outcomes that adjoin in order of completion and are alike are kept as one, unless they are single
 // tasks or have a payload. A sequence is therefore how many tasks of the job had ended by then: a
-// cursor within a joined outcome brings the rest of it, with its share of the durations.
+// cursor within a joined outcome, in either order, brings the rest of it, with its share of the
+// durations.
 #pragma once
 
 #include <cstddef>
@@ -96,7 +97,8 @@ class MemoryStore final : public Store {
 
   static bool CanJoin(const Outcome& last, const Outcome& next);
   static void Join(const Outcome& next, Outcome& last);
-  static Outcome RestOf(const StoredOutcome& stored, std::uint64_t cursor);
+  // Without its first `seen` tasks; whole where it has results.
+  static Outcome RestOf(const Outcome& outcome, std::uint64_t seen);
   // The position in `by_index` of the run that holds or follows `task`.
   static absl::btree_map<TaskIndex, std::size_t>::const_iterator RunAt(const Job& job,
                                                                        TaskIndex task);

@@ -99,8 +99,9 @@ class StoreReader {
   // The values of tasks [range.first, range.end()), all of which must have been committed.
   // NOT_FOUND.
   virtual absl::StatusOr<PackedBytes> ReadInputs(InputSetId set, TaskRange range) = 0;
-  // In index order an outcome that was cut by the cursor comes whole (its range starts before the
-  // cursor).
+  // In index order an outcome that is cut by the cursor comes whole (its range starts before the
+  // cursor). Only one without results may come as its rest, as it does where it grew after a page
+  // had brought what it was.
   virtual absl::StatusOr<OutcomePage> ReadOutcomes(const OutcomeQuery& query) = 0;
   // The template of an accepted job, for showing it. NOT_FOUND.
   virtual absl::StatusOr<std::string> ReadTemplate(JobId job) = 0;
