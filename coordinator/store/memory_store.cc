@@ -4,6 +4,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/page_builder.h"
 #include "coordinator/store/recovered_outcomes.h"
 #include "coordinator/store/write_checks.h"
 
@@ -324,37 +325,13 @@ absl::StatusOr<std::unique_ptr<StoreReader>> MemoryStore::NewReader() {
 
 namespace {
 
-bool Wanted(const OutcomeQuery& query, const Outcome& outcome) {
-  return Touches(outcome.tasks, query.only) &&
-         !(query.unsuccessful_only && outcome.status == TaskStatus::kSucceeded);
-}
-
-// Unless the page is full: false, and then the page is not complete.
-bool AddEntry(const OutcomeQuery& query, std::uint64_t sequence, Outcome outcome,
-              std::size_t& bytes, OutcomePage& page) {
-  if (!query.with_payload) {
-    outcome.results = {};
-    outcome.error_output.clear();
-  }
-  const std::size_t more = ByteCount(outcome);
-  if (!page.entries.empty() && bytes + more > query.byte_limit) {
-    page.complete = false;
-    return false;
-  }
-  bytes += more;
-  page.entries.push_back({sequence, std::move(outcome)});
-  return true;
-}
-
 std::uint64_t Share(std::uint64_t total, std::uint64_t count, std::uint64_t of) {
   return static_cast<std::uint64_t>(static_cast<double>(total) * static_cast<double>(count) /
                                     static_cast<double>(of));
 }
 
-}  // namespace
-
-Outcome MemoryStore::RestOf(const Outcome& outcome, std::uint64_t seen) {
-  Outcome rest = outcome;
+// Without its first `seen` tasks; whole where it has results.
+Outcome RestOf(Outcome rest, std::uint64_t seen) {
   // A cursor of ours ends where an outcome ended, and then only a joined one goes on.
   if (seen == 0 || rest.results.count() != 0) return rest;
   const std::uint64_t whole = rest.tasks.count;
@@ -365,24 +342,32 @@ Outcome MemoryStore::RestOf(const Outcome& outcome, std::uint64_t seen) {
   return rest;
 }
 
+// What the query wants of an outcome whose first `seen` tasks were told. False: the page is full.
+bool AddRest(const OutcomeQuery& query, const Outcome& outcome, std::uint64_t sequence,
+             std::uint64_t seen, PageBuilder& page) {
+  if (!page.Wants(outcome.tasks, outcome.status)) return true;
+  Outcome rest = RestOf(outcome, seen);
+  if (!page.Wants(rest.tasks, rest.status)) return true;
+  if (!query.with_payload) {
+    rest.results = {};
+    rest.error_output.clear();
+  }
+  return page.Add(sequence, std::move(rest));
+}
+
+}  // namespace
+
 OutcomePage MemoryStore::ReadCompleted(const Job& job, const OutcomeQuery& query) {
-  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
-  std::size_t bytes = 0;
+  PageBuilder page(query);
   auto it = std::partition_point(
       job.outcomes.begin(), job.outcomes.end(),
       [&query](const StoredOutcome& stored) { return stored.sequence() <= query.cursor; });
-  for (; it != job.outcomes.end(); ++it) {
-    if (Wanted(query, it->outcome)) {
-      const std::uint64_t seen = std::max(query.cursor, it->ended_before) - it->ended_before;
-      Outcome rest = RestOf(it->outcome, seen);
-      if (Touches(rest.tasks, query.only) &&
-          !AddEntry(query, it->sequence(), std::move(rest), bytes, page)) {
-        break;
-      }
-    }
-    page.next_cursor = it->sequence();
+  for (; it != job.outcomes.end() && page.MayLook(); ++it) {
+    const std::uint64_t seen = std::max(query.cursor, it->ended_before) - it->ended_before;
+    if (!AddRest(query, it->outcome, it->sequence(), seen, page)) break;
+    page.MoveCursor(it->sequence());
   }
-  return page;
+  return std::move(page).Finish();
 }
 
 absl::btree_map<TaskIndex, std::size_t>::const_iterator MemoryStore::RunAt(const Job& job,
@@ -394,28 +379,22 @@ absl::btree_map<TaskIndex, std::size_t>::const_iterator MemoryStore::RunAt(const
 }
 
 OutcomePage MemoryStore::ReadInOrder(const Job& job, const OutcomeQuery& query) {
-  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
-  std::size_t bytes = 0;
+  PageBuilder page(query);
   TaskIndex next = std::max(query.cursor, query.only.first);
   for (auto it = RunAt(job, next); it != job.by_index.end() && it->first < EndOf(query.only);
        ++it) {
     const StoredOutcome& stored = job.outcomes[it->second];
     const TaskRange tasks = stored.outcome.tasks;
     if (tasks.first > next) break;  // a gap: what stands there has not ended
-    if (Wanted(query, stored.outcome)) {
-      // Only a page moves the cursor beyond the first task that was asked for.
-      const bool was_moved = query.cursor > query.only.first;
-      const std::uint64_t seen = was_moved ? std::max(query.cursor, tasks.first) - tasks.first : 0;
-      Outcome rest = RestOf(stored.outcome, seen);
-      if (Touches(rest.tasks, query.only) &&
-          !AddEntry(query, stored.sequence(), std::move(rest), bytes, page)) {
-        break;
-      }
-    }
+    if (!page.MayLook()) break;
+    // Only a page moves the cursor beyond the first task that was asked for.
+    const bool was_moved = query.cursor > query.only.first;
+    const std::uint64_t seen = was_moved ? std::max(query.cursor, tasks.first) - tasks.first : 0;
+    if (!AddRest(query, stored.outcome, stored.sequence(), seen, page)) break;
     next = tasks.end();
-    page.next_cursor = next;
+    page.MoveCursor(next);
   }
-  return page;
+  return std::move(page).Finish();
 }
 
 }  // namespace haul::coordinator

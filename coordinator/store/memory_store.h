@@ -97,8 +97,6 @@ class MemoryStore final : public Store {
 
   static bool CanJoin(const Outcome& last, const Outcome& next);
   static void Join(const Outcome& next, Outcome& last);
-  // Without its first `seen` tasks; whole where it has results.
-  static Outcome RestOf(const Outcome& outcome, std::uint64_t seen);
   // The position in `by_index` of the run that holds or follows `task`.
   static absl::btree_map<TaskIndex, std::size_t>::const_iterator RunAt(const Job& job,
                                                                        TaskIndex task);

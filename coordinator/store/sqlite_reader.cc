@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/page_builder.h"
 #include "coordinator/store/row_check.h"
 #include "coordinator/store/sqlite_rows.h"
 #include "coordinator/store/sqlite_schema.h"
@@ -53,25 +54,14 @@ std::int64_t Clamp(std::uint64_t value) {
       std::min<std::uint64_t>(value, std::numeric_limits<std::int64_t>::max()));
 }
 
-bool Wanted(const OutcomeQuery& query, const OutcomeHead& head) {
-  return Touches(head.tasks, query.only) &&
-         !(query.unsuccessful_only && head.status == TaskStatus::kSucceeded);
-}
-
-// Adds the current row, unless the page is full: false, and then the page is not complete.
-absl::StatusOr<bool> AddRow(const OutcomeQuery& query, const Statement& row, bool must_have_check,
-                            std::size_t& bytes, OutcomePage& page) {
+// Adds the current row if it is wanted. False: the page is full, and ends before it.
+absl::StatusOr<bool> AddRow(const OutcomeQuery& query, const OutcomeHead& head,
+                            const Statement& row, bool must_have_check, PageBuilder& page) {
+  if (!page.Wants(head.tasks, head.status)) return true;
   absl::StatusOr<Outcome> outcome =
       ReadOutcome(query.job, row, query.with_payload, must_have_check);
   if (!outcome.ok()) return outcome.status();
-  const std::size_t more = ByteCount(*outcome);
-  if (!page.entries.empty() && bytes + more > query.byte_limit) {
-    page.complete = false;
-    return false;
-  }
-  bytes += more;
-  page.entries.push_back({row.Unsigned(0), *std::move(outcome)});
-  return true;
+  return page.Add(row.Unsigned(0), *std::move(outcome));
 }
 
 }  // namespace
@@ -163,20 +153,17 @@ absl::StatusOr<OutcomePage> SqliteReader::ReadCompleted(const OutcomeQuery& quer
     rows->Bind(query.job.value(), Clamp(query.cursor));
   }
   const ScopedReset reset(*rows);
-  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
-  std::size_t bytes = 0;
-  while (rows->Next()) {
+  PageBuilder page(query);
+  while (rows->Next() && page.MayLook()) {
     const absl::StatusOr<OutcomeHead> head = ReadHead(*rows);
     if (!head.ok()) return head.status();
-    if (Wanted(query, *head)) {
-      const absl::StatusOr<bool> added = AddRow(query, *rows, must_have_check_, bytes, page);
-      if (!added.ok()) return added.status();
-      if (!*added) break;
-    }
-    page.next_cursor = rows->Unsigned(0);
+    const absl::StatusOr<bool> went_on = AddRow(query, *head, *rows, must_have_check_, page);
+    if (!went_on.ok()) return went_on.status();
+    if (!*went_on) break;
+    page.MoveCursor(rows->Unsigned(0));
   }
   if (!rows->status().ok()) return rows->status();
-  return page;
+  return std::move(page).Finish();
 }
 
 absl::StatusOr<OutcomePage> SqliteReader::ReadInOrder(const OutcomeQuery& query) {
@@ -186,24 +173,21 @@ absl::StatusOr<OutcomePage> SqliteReader::ReadInOrder(const OutcomeQuery& query)
   Statement& rows = query.with_payload ? with_payload_.in_order : plain_.in_order;
   rows.Bind(query.job.value(), Clamp(*start), Clamp(EndOf(query.only)));
   const ScopedReset reset(rows);
-  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
+  PageBuilder page(query);
   TaskIndex next = from;
-  std::size_t bytes = 0;
   while (rows.Next()) {
     const absl::StatusOr<OutcomeHead> head = ReadHead(rows);
     if (!head.ok()) return head.status();
-    const TaskRange tasks = head->tasks;
-    if (tasks.first > next) break;  // a gap: what stands there has not ended
-    if (Wanted(query, *head)) {
-      const absl::StatusOr<bool> added = AddRow(query, rows, must_have_check_, bytes, page);
-      if (!added.ok()) return added.status();
-      if (!*added) break;
-    }
-    next = tasks.end();
-    page.next_cursor = next;
+    if (head->tasks.first > next) break;  // a gap: what stands there has not ended
+    if (!page.MayLook()) break;
+    const absl::StatusOr<bool> went_on = AddRow(query, *head, rows, must_have_check_, page);
+    if (!went_on.ok()) return went_on.status();
+    if (!*went_on) break;
+    next = head->tasks.end();
+    page.MoveCursor(next);
   }
   if (!rows.status().ok()) return rows.status();
-  return page;
+  return std::move(page).Finish();
 }
 
 absl::StatusOr<TaskIndex> SqliteReader::StartOfRun(JobId job, TaskIndex task) {

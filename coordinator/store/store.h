@@ -81,7 +81,8 @@ struct OutcomePage {
   };
   std::vector<Entry> entries;
   std::uint64_t next_cursor = 0;
-  bool complete = true;  // false: the page was cut at its byte limit, there is more right now
+  // False: the page was cut at a limit, there is more right now. It may be empty.
+  bool complete = true;
 };
 struct OutcomeQuery {
   JobId job;
@@ -90,7 +91,10 @@ struct OutcomeQuery {
   TaskRange only{0, ~0ull};  // outcomes that touch this range
   bool unsuccessful_only = false;
   bool with_payload = true;          // results and outputs; otherwise only how the tasks ended
-  std::size_t byte_limit = 1 << 20;  // at least one outcome is returned, whatever its size
+  // The page has at least one outcome of those that were looked at, whatever its size.
+  std::size_t byte_limit = 1 << 20;
+  // So many outcomes are looked at, wanted or not: others wait for the reader meanwhile.
+  std::size_t row_limit = 20'000;
 };
 
 class StoreReader {
