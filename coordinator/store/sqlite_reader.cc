@@ -32,14 +32,17 @@ constexpr char kRunStart[] =
 constexpr char kTemplate[] = "SELECT template,row_check FROM jobs WHERE id=?";
 
 // The indices are named, so that no statistics and no later version ever reads a table instead.
+// Only numbers are sorted, and their rows then read one by one: a sort of rows would hold the
+// results of all of them, for each page anew.
+constexpr char kNarrowSequences[] =
+    "SELECT sequence FROM outcomes INDEXED BY outcomes_by_index WHERE job=? AND first>=? AND "
+    "first<? AND +sequence>? ORDER BY +sequence";
+constexpr char kOne[] = " FROM outcomes WHERE sequence=?";
 constexpr char kCompleted[] =
     " FROM outcomes INDEXED BY outcomes_by_completion WHERE job=? AND sequence>? ORDER BY sequence";
 constexpr char kUnsuccessful[] =
     " FROM outcomes INDEXED BY outcomes_unsuccessful WHERE job=? AND sequence>? AND status<>1 "
     "ORDER BY sequence";
-constexpr char kNarrowQuery[] =
-    " FROM outcomes INDEXED BY outcomes_by_index WHERE job=? AND first>=? AND first<? "
-    "AND +sequence>? ORDER BY +sequence";
 constexpr char kInOrder[] =
     " FROM outcomes INDEXED BY outcomes_by_index WHERE job=? AND first>=? AND first<? ORDER BY "
     "first";
@@ -64,6 +67,16 @@ absl::StatusOr<bool> AddRow(const OutcomeQuery& query, const OutcomeHead& head,
   return page.Add(row.Unsigned(0), *std::move(outcome));
 }
 
+// The same in order of completion, with the cursor.
+absl::StatusOr<bool> AddCompleted(const OutcomeQuery& query, const Statement& row,
+                                  bool must_have_check, PageBuilder& page) {
+  const absl::StatusOr<OutcomeHead> head = ReadHead(row);
+  if (!head.ok()) return head.status();
+  const absl::StatusOr<bool> went_on = AddRow(query, *head, row, must_have_check, page);
+  if (went_on.ok() && *went_on) page.MoveCursor(row.Unsigned(0));
+  return went_on;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StoreReader>> SqliteReader::Open(const std::string& database_path) {
@@ -81,12 +94,13 @@ absl::Status SqliteReader::Prepare() {
   std::vector<std::pair<Statement*, std::string>> wanted = {{&inputs_start_, kInputsStart},
                                                             {&inputs_, kInputs},
                                                             {&run_start_, kRunStart},
+                                                            {&narrow_, kNarrowSequences},
                                                             {&template_, kTemplate}};
   for (const bool payload : {false, true}) {
     OutcomeStatements& statements = payload ? with_payload_ : plain_;
     wanted.emplace_back(&statements.completed, OutcomeQueryText(kCompleted, payload));
     wanted.emplace_back(&statements.unsuccessful, OutcomeQueryText(kUnsuccessful, payload));
-    wanted.emplace_back(&statements.narrow, OutcomeQueryText(kNarrowQuery, payload));
+    wanted.emplace_back(&statements.one, OutcomeQueryText(kOne, payload));
     wanted.emplace_back(&statements.in_order, OutcomeQueryText(kInOrder, payload));
   }
   for (auto& [statement, sql] : wanted) {
@@ -139,30 +153,40 @@ absl::StatusOr<OutcomePage> SqliteReader::ReadOutcomes(const OutcomeQuery& query
 }
 
 absl::StatusOr<OutcomePage> SqliteReader::ReadCompleted(const OutcomeQuery& query) {
+  if (query.only.count <= kNarrow) return ReadNarrow(query);
   OutcomeStatements& statements = query.with_payload ? with_payload_ : plain_;
-  Statement* rows = &statements.completed;
-  if (query.only.count <= kNarrow) {
-    const absl::StatusOr<TaskIndex> start = StartOfRun(query.job, query.only.first);
-    if (!start.ok()) return start.status();
-    rows = &statements.narrow;
-    rows->Bind(query.job.value(), Clamp(*start), Clamp(EndOf(query.only)), Clamp(query.cursor));
-  } else if (query.unsuccessful_only) {
-    rows = &statements.unsuccessful;
-    rows->Bind(query.job.value(), Clamp(query.cursor));
-  } else {
-    rows->Bind(query.job.value(), Clamp(query.cursor));
-  }
-  const ScopedReset reset(*rows);
+  Statement& rows = query.unsuccessful_only ? statements.unsuccessful : statements.completed;
+  rows.Bind(query.job.value(), Clamp(query.cursor));
+  const ScopedReset reset(rows);
   PageBuilder page(query);
-  while (rows->Next() && page.MayLook()) {
-    const absl::StatusOr<OutcomeHead> head = ReadHead(*rows);
-    if (!head.ok()) return head.status();
-    const absl::StatusOr<bool> went_on = AddRow(query, *head, *rows, must_have_check_, page);
+  while (rows.Next() && page.MayLook()) {
+    const absl::StatusOr<bool> went_on = AddCompleted(query, rows, must_have_check_, page);
     if (!went_on.ok()) return went_on.status();
     if (!*went_on) break;
-    page.MoveCursor(rows->Unsigned(0));
   }
-  if (!rows->status().ok()) return rows->status();
+  if (!rows.status().ok()) return rows.status();
+  return std::move(page).Finish();
+}
+
+absl::StatusOr<OutcomePage> SqliteReader::ReadNarrow(const OutcomeQuery& query) {
+  const absl::StatusOr<TaskIndex> start = StartOfRun(query.job, query.only.first);
+  if (!start.ok()) return start.status();
+  narrow_.Bind(query.job.value(), Clamp(*start), Clamp(EndOf(query.only)), Clamp(query.cursor));
+  const ScopedReset reset(narrow_);
+  Statement& row = query.with_payload ? with_payload_.one : plain_.one;
+  PageBuilder page(query);
+  while (narrow_.Next() && page.MayLook()) {
+    const std::uint64_t sequence = narrow_.Unsigned(0);
+    row.Bind(sequence);
+    const ScopedReset reset_row(row);
+    if (!row.Next()) {
+      return row.status().ok() ? DamagedRow("outcomes", sequence, "is not there") : row.status();
+    }
+    const absl::StatusOr<bool> went_on = AddCompleted(query, row, must_have_check_, page);
+    if (!went_on.ok()) return went_on.status();
+    if (!*went_on) break;
+  }
+  if (!narrow_.status().ok()) return narrow_.status();
   return std::move(page).Finish();
 }
 
@@ -218,8 +242,9 @@ absl::StatusOr<std::string> SqliteReader::ReadTemplate(JobId job) {
 
 absl::StatusOr<std::string> SqliteReader::ExplainQueries() {
   std::string plans;
-  std::vector<std::string> queries = {kInputsStart, kInputs, kRunStart, kTemplate};
-  for (const char* rest : {kCompleted, kUnsuccessful, kNarrowQuery, kInOrder}) {
+  std::vector<std::string> queries = {kInputsStart, kInputs, kRunStart, kNarrowSequences,
+                                      kTemplate};
+  for (const char* rest : {kCompleted, kUnsuccessful, kOne, kInOrder}) {
     queries.push_back(OutcomeQueryText(rest, true));
   }
   for (const std::string& query : queries) {
