@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/store/page_builder.h"
 #include "coordinator/store/recovered_outcomes.h"
@@ -86,17 +85,10 @@ MemoryStore::Job* MemoryStore::FindJob(JobId id) {
   return it == jobs_.end() ? nullptr : &it->second;
 }
 
-bool MemoryStore::TakesRequest(const JobSpec& spec) const {
-  if (spec.request_id.empty()) return true;
-  return std::none_of(jobs_.begin(), jobs_.end(), [&spec](const auto& entry) {
-    const JobSpec& other = entry.second.record.spec;
-    return other.owner == spec.owner && other.request_id == spec.request_id;
-  });
-}
-
 absl::Status MemoryStore::Apply(const AddJob& write) {
   const JobId id = write.record.job;
-  if (!TakesRequest(write.record.spec)) {
+  const JobSpec& spec = write.record.spec;
+  if (!spec.request_id.empty() && !requests_.emplace(spec.owner, spec.request_id).second) {
     return absl::InternalError(absl::StrCat("a second job for a request, ", id.value()));
   }
   const auto [it, added] = jobs_.try_emplace(id);
@@ -107,7 +99,7 @@ absl::Status MemoryStore::Apply(const AddJob& write) {
   job.bytes = ByteCount(Write(write));
   bytes_ += job.bytes;
   last_job_ = std::max(last_job_, id);
-  last_input_set_ = std::max(last_input_set_, write.record.spec.input_set);
+  last_input_set_ = std::max(last_input_set_, spec.input_set);
   return absl::OkStatus();
 }
 
@@ -140,9 +132,9 @@ absl::Status MemoryStore::Apply(const JobEnded& write) {
 absl::Status MemoryStore::Apply(const JobForgotten& write) {
   const auto it = jobs_.find(write.job);
   if (it == jobs_.end()) return UnknownJob(write.job);
-  if (absl::Status dropped = Apply(DropInputs{it->second.record.spec.input_set}); !dropped.ok()) {
-    return dropped;
-  }
+  const JobSpec& spec = it->second.record.spec;
+  if (absl::Status dropped = Apply(DropInputs{spec.input_set}); !dropped.ok()) return dropped;
+  requests_.erase({spec.owner, spec.request_id});
   bytes_ -= it->second.bytes;
   jobs_.erase(it);
   return absl::OkStatus();

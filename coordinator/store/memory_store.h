@@ -23,6 +23,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "common/mutex.h"
 #include "coordinator/store/store.h"
 
@@ -90,7 +91,6 @@ class MemoryStore final : public Store {
   absl::Status Apply(const WorkerJoined& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const WorkerLeft& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Job* FindJob(JobId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool TakesRequest(const JobSpec& spec) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropLooseInputs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddJobRecords(const Job& job, std::vector<DurableRecord>& records) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -112,6 +112,8 @@ class MemoryStore final : public Store {
   WorkerId last_worker_ ABSL_GUARDED_BY(mutex_);
   InputSetId last_input_set_ ABSL_GUARDED_BY(mutex_);
   std::map<JobId, Job> jobs_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<std::pair<std::string, std::string>> requests_
+      ABSL_GUARDED_BY(mutex_);  // of these jobs, each with its owner
   std::map<InputSetId, Inputs> inputs_ ABSL_GUARDED_BY(mutex_);
   std::map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
 };

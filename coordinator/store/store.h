@@ -90,7 +90,7 @@ struct OutcomeQuery {
   std::uint64_t cursor = 0;  // 0: from the start
   TaskRange only{0, ~0ull};  // outcomes that touch this range
   bool unsuccessful_only = false;
-  bool with_payload = true;          // results and outputs; otherwise only how the tasks ended
+  bool with_payload = true;  // results and outputs; otherwise only how the tasks ended
   // The page has at least one outcome of those that were looked at, whatever its size.
   std::size_t byte_limit = 1 << 20;
   // So many outcomes are looked at, wanted or not: others wait for the reader meanwhile.
@@ -116,7 +116,8 @@ class Store {
   virtual ~Store() = default;
   // Once, before anything else. Raises the epoch.
   virtual absl::StatusOr<Recovered> Recover() = 0;
-  // One transaction: all of it is durable when this returns OK.
+  // One transaction: all of it is durable when this returns OK. What the core should never have
+  // decided, such as a second outcome of a task or a second job for a request, is INTERNAL.
   virtual absl::Status Commit(const std::vector<Write>& writes) = 0;
   // Of the outcomes of the last commit, in their order: where readers find each.
   virtual const std::vector<std::uint64_t>& outcome_sequences() const = 0;

@@ -125,6 +125,8 @@ TEST_P(StoreContractTest, ARequestHasOneJob) {
   Commit(first, of_somebody_else, Job(3), Job(4));
   AddJob again = first;
   again.record.job = JobId(5);
+  Commit(JobForgotten{JobId(1)}, again);  // it is free with its job
+  again.record.job = JobId(6);
   EXPECT_EQ(TryCommit(again).code(), absl::StatusCode::kInternal);
 }
 
