@@ -52,10 +52,11 @@ absl::Status MemoryStore::Apply(const AppendInputs& write) {
   if (write.first != inputs.end) return InputGap(write.set, write.first, inputs.end);
   inputs.chunks.emplace(write.first, write.values);
   inputs.end += write.values.count();
-  inputs.bytes += ByteCount(Write(std::in_place_type<DropInputs>)) + write.values.byte_count() +
-                  write.values.end_offsets().size() * sizeof(std::uint32_t);
-  bytes_ += ByteCount(Write(std::in_place_type<DropInputs>)) + write.values.byte_count() +
-            write.values.end_offsets().size() * sizeof(std::uint32_t);
+  const std::size_t bytes = ByteCount(Write(std::in_place_type<DropInputs>)) +
+                            write.values.byte_count() +
+                            write.values.end_offsets().size() * sizeof(std::uint32_t);
+  inputs.bytes += bytes;
+  bytes_ += bytes;
   last_input_set_ = std::max(last_input_set_, write.set);
   return absl::OkStatus();
 }

@@ -1,7 +1,8 @@
 // The store of volatile jobs, and of tests: everything in memory, within a bound.
 //
-// Threads as in store.h; readers and the store share one lock, held for a page at most. Recover may
-// be called again: it then stands for another start over what was committed.
+// Threads as in store.h; readers and the store share one lock, held for one call: a page, the
+// inputs of a range, a commit. Recover may be called again: it then stands for another start over
+// what was committed.
 //
 // Errors: a commit that would pass the bound gets RESOURCE_EXHAUSTED, changes nothing, and leaves
 // the store usable. Any other error is a broken invariant, after which nothing is promised.
