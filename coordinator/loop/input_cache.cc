@@ -14,17 +14,13 @@ std::size_t Cost(const PackedBytes& values) {
 
 void InputCache::Add(InputSetId set, TaskIndex first, PackedBytes values) {
   const std::size_t cost = Cost(values);
-  const Key key{set, first};
-  if (cost > byte_limit_ || !chunks_.emplace(key, std::move(values)).second) return;
+  if (cost > byte_limit_) return;
+  const auto [chunk, is_new] = chunks_.try_emplace({set, first});
+  if (!is_new) return;
+  chunk->second = {std::move(values), ++last_number_};
+  oldest_first_.emplace(last_number_, chunk->first);
   bytes_ += cost;
-  oldest_first_.push_back(key);
-  while (bytes_ > byte_limit_) {
-    const auto oldest = chunks_.find(oldest_first_.front());
-    oldest_first_.pop_front();
-    if (oldest == chunks_.end()) continue;
-    bytes_ -= Cost(oldest->second);
-    chunks_.erase(oldest);
-  }
+  while (bytes_ > byte_limit_) Erase(chunks_.find(oldest_first_.begin()->second));
 }
 
 std::optional<PackedBytes> InputCache::Find(InputSetId set, TaskRange tasks) const {
@@ -36,10 +32,10 @@ std::optional<PackedBytes> InputCache::Find(InputSetId set, TaskRange tasks) con
   while (next < tasks.end()) {
     if (chunk == chunks_.end() || chunk->first.first != set) return std::nullopt;
     const TaskIndex first = chunk->first.second;
-    const TaskIndex end = first + chunk->second.count();
+    const TaskIndex end = first + chunk->second.values.count();
     if (first > next || end <= next) return std::nullopt;
     const std::uint64_t count = std::min(end, tasks.end()) - next;
-    result.Append(chunk->second.Slice(next - first, count));
+    result.Append(chunk->second.values.Slice(next - first, count));
     next += count;
     ++chunk;
   }
@@ -49,10 +45,14 @@ std::optional<PackedBytes> InputCache::Find(InputSetId set, TaskRange tasks) con
 void InputCache::Drop(InputSetId set) {
   auto chunk = chunks_.lower_bound({set, 0});
   while (chunk != chunks_.end() && chunk->first.first == set) {
-    bytes_ -= Cost(chunk->second);
-    chunk = chunks_.erase(chunk);
+    chunk = Erase(chunk);
   }
-  std::erase_if(oldest_first_, [set](const Key& key) { return key.first == set; });
+}
+
+InputCache::Chunks::iterator InputCache::Erase(Chunks::iterator chunk) {
+  bytes_ -= Cost(chunk->second.values);
+  oldest_first_.erase(chunk->second.number);
+  return chunks_.erase(chunk);
 }
 
 }  // namespace haul::coordinator

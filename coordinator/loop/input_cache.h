@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstddef>
-#include <deque>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <utility>
@@ -25,10 +25,19 @@ class InputCache {
  private:
   using Key = std::pair<InputSetId, TaskIndex>;
 
+  struct Chunk {
+    PackedBytes values;
+    std::uint64_t number = 0;  // in the order in which they came
+  };
+  using Chunks = std::map<Key, Chunk>;
+
+  Chunks::iterator Erase(Chunks::iterator chunk);
+
   const std::size_t byte_limit_;
   std::size_t bytes_ = 0;
-  std::map<Key, PackedBytes> chunks_;
-  std::deque<Key> oldest_first_;
+  Chunks chunks_;
+  std::uint64_t last_number_ = 0;
+  std::map<std::uint64_t, Key> oldest_first_;  // by number, as many as there are chunks
 };
 
 }  // namespace haul::coordinator

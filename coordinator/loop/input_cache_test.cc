@@ -36,5 +36,20 @@ TEST(InputCacheTest, ForgetsTheOldestWhenFull) {
   EXPECT_TRUE(cache.Find(InputSetId(1), {990, 10}).has_value());
 }
 
+TEST(InputCacheTest, WhatWasDroppedMakesRoomAndIsForgottenNoMore) {
+  InputCache cache(1000);
+  for (int set = 1; set <= 100; ++set) {
+    const InputSetId id(static_cast<std::uint64_t>(set));
+    cache.Add(id, 0, Values(0, 10));
+    cache.Add(id, 10, Values(10, 10));
+    EXPECT_TRUE(cache.Find(id, {0, 20}).has_value());
+    EXPECT_TRUE(set == 1 || cache.Find(InputSetId(1), {0, 20}).has_value()) << "it was not in need";
+    if (set > 1) cache.Drop(id);
+  }
+  cache.Drop(InputSetId(1));
+  cache.Add(InputSetId(1), 0, Values(50, 10));
+  EXPECT_EQ(cache.Find(InputSetId(1), {0, 10}), Values(50, 10));
+}
+
 }  // namespace
 }  // namespace haul::coordinator

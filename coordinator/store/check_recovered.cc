@@ -11,12 +11,8 @@
 namespace haul::coordinator {
 namespace {
 
-// Epochs stand above the counter in assignment ids, which SQLite keeps as signed numbers.
-constexpr std::uint64_t kMostEpochs = 1ull << (63 - AssignmentId::kCounterBits);
 // Greater ids are those of volatile jobs, which carry the epoch.
 constexpr std::uint64_t kMostJobs = 1ull << 32;
-// Far beyond any limit that a coordinator is started with; sums of it do not wrap around.
-constexpr std::uint64_t kMostTasks = 1ull << 40;
 
 class Checker {
  public:

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/page_builder.h"
 #include "coordinator/store/recovered_outcomes.h"
 #include "coordinator/store/write_checks.h"
 
@@ -52,10 +52,11 @@ absl::Status MemoryStore::Apply(const AppendInputs& write) {
   if (write.first != inputs.end) return InputGap(write.set, write.first, inputs.end);
   inputs.chunks.emplace(write.first, write.values);
   inputs.end += write.values.count();
-  inputs.bytes += ByteCount(Write(std::in_place_type<DropInputs>)) + write.values.byte_count() +
-                  write.values.end_offsets().size() * sizeof(std::uint32_t);
-  bytes_ += ByteCount(Write(std::in_place_type<DropInputs>)) + write.values.byte_count() +
-            write.values.end_offsets().size() * sizeof(std::uint32_t);
+  const std::size_t bytes = ByteCount(Write(std::in_place_type<DropInputs>)) +
+                            write.values.byte_count() +
+                            write.values.end_offsets().size() * sizeof(std::uint32_t);
+  inputs.bytes += bytes;
+  bytes_ += bytes;
   last_input_set_ = std::max(last_input_set_, write.set);
   return absl::OkStatus();
 }
@@ -85,17 +86,10 @@ MemoryStore::Job* MemoryStore::FindJob(JobId id) {
   return it == jobs_.end() ? nullptr : &it->second;
 }
 
-bool MemoryStore::TakesRequest(const JobSpec& spec) const {
-  if (spec.request_id.empty()) return true;
-  return std::none_of(jobs_.begin(), jobs_.end(), [&spec](const auto& entry) {
-    const JobSpec& other = entry.second.record.spec;
-    return other.owner == spec.owner && other.request_id == spec.request_id;
-  });
-}
-
 absl::Status MemoryStore::Apply(const AddJob& write) {
   const JobId id = write.record.job;
-  if (!TakesRequest(write.record.spec)) {
+  const JobSpec& spec = write.record.spec;
+  if (!spec.request_id.empty() && !requests_.emplace(spec.owner, spec.request_id).second) {
     return absl::InternalError(absl::StrCat("a second job for a request, ", id.value()));
   }
   const auto [it, added] = jobs_.try_emplace(id);
@@ -106,7 +100,7 @@ absl::Status MemoryStore::Apply(const AddJob& write) {
   job.bytes = ByteCount(Write(write));
   bytes_ += job.bytes;
   last_job_ = std::max(last_job_, id);
-  last_input_set_ = std::max(last_input_set_, write.record.spec.input_set);
+  last_input_set_ = std::max(last_input_set_, spec.input_set);
   return absl::OkStatus();
 }
 
@@ -139,9 +133,9 @@ absl::Status MemoryStore::Apply(const JobEnded& write) {
 absl::Status MemoryStore::Apply(const JobForgotten& write) {
   const auto it = jobs_.find(write.job);
   if (it == jobs_.end()) return UnknownJob(write.job);
-  if (absl::Status dropped = Apply(DropInputs{it->second.record.spec.input_set}); !dropped.ok()) {
-    return dropped;
-  }
+  const JobSpec& spec = it->second.record.spec;
+  if (absl::Status dropped = Apply(DropInputs{spec.input_set}); !dropped.ok()) return dropped;
+  requests_.erase({spec.owner, spec.request_id});
   bytes_ -= it->second.bytes;
   jobs_.erase(it);
   return absl::OkStatus();
@@ -324,40 +318,15 @@ absl::StatusOr<std::unique_ptr<StoreReader>> MemoryStore::NewReader() {
 
 namespace {
 
-bool Wanted(const OutcomeQuery& query, const Outcome& outcome) {
-  return Touches(outcome.tasks, query.only) &&
-         !(query.unsuccessful_only && outcome.status == TaskStatus::kSucceeded);
-}
-
-// Unless the page is full: false, and then the page is not complete.
-bool AddEntry(const OutcomeQuery& query, std::uint64_t sequence, Outcome outcome,
-              std::size_t& bytes, OutcomePage& page) {
-  if (!query.with_payload) {
-    outcome.results = {};
-    outcome.error_output.clear();
-  }
-  const std::size_t more = ByteCount(outcome);
-  if (!page.entries.empty() && bytes + more > query.byte_limit) {
-    page.complete = false;
-    return false;
-  }
-  bytes += more;
-  page.entries.push_back({sequence, std::move(outcome)});
-  return true;
-}
-
 std::uint64_t Share(std::uint64_t total, std::uint64_t count, std::uint64_t of) {
   return static_cast<std::uint64_t>(static_cast<double>(total) * static_cast<double>(count) /
                                     static_cast<double>(of));
 }
 
-}  // namespace
-
-Outcome MemoryStore::RestOf(const StoredOutcome& stored, std::uint64_t cursor) {
-  Outcome rest = stored.outcome;
+// Without its first `seen` tasks; whole where it has results.
+Outcome RestOf(Outcome rest, std::uint64_t seen) {
   // A cursor of ours ends where an outcome ended, and then only a joined one goes on.
-  if (cursor <= stored.ended_before || rest.results.count() != 0) return rest;
-  const std::uint64_t seen = cursor - stored.ended_before;
+  if (seen == 0 || rest.results.count() != 0) return rest;
   const std::uint64_t whole = rest.tasks.count;
   rest.tasks = {rest.tasks.first + seen, whole - seen};
   rest.busy_ns = Share(rest.busy_ns, rest.tasks.count, whole);
@@ -366,23 +335,32 @@ Outcome MemoryStore::RestOf(const StoredOutcome& stored, std::uint64_t cursor) {
   return rest;
 }
 
+// What the query wants of an outcome whose first `seen` tasks were told. False: the page is full.
+bool AddRest(const OutcomeQuery& query, const Outcome& outcome, std::uint64_t sequence,
+             std::uint64_t seen, PageBuilder& page) {
+  if (!page.Wants(outcome.tasks, outcome.status)) return true;
+  Outcome rest = RestOf(outcome, seen);
+  if (!page.Wants(rest.tasks, rest.status)) return true;
+  if (!query.with_payload) {
+    rest.results = {};
+    rest.error_output.clear();
+  }
+  return page.Add(sequence, std::move(rest));
+}
+
+}  // namespace
+
 OutcomePage MemoryStore::ReadCompleted(const Job& job, const OutcomeQuery& query) {
-  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
-  std::size_t bytes = 0;
+  PageBuilder page(query);
   auto it = std::partition_point(
       job.outcomes.begin(), job.outcomes.end(),
       [&query](const StoredOutcome& stored) { return stored.sequence() <= query.cursor; });
-  for (; it != job.outcomes.end(); ++it) {
-    if (Wanted(query, it->outcome)) {
-      Outcome rest = RestOf(*it, query.cursor);
-      if (Touches(rest.tasks, query.only) &&
-          !AddEntry(query, it->sequence(), std::move(rest), bytes, page)) {
-        break;
-      }
-    }
-    page.next_cursor = it->sequence();
+  for (; it != job.outcomes.end() && page.MayLook(); ++it) {
+    const std::uint64_t seen = std::max(query.cursor, it->ended_before) - it->ended_before;
+    if (!AddRest(query, it->outcome, it->sequence(), seen, page)) break;
+    page.MoveCursor(it->sequence());
   }
-  return page;
+  return std::move(page).Finish();
 }
 
 absl::btree_map<TaskIndex, std::size_t>::const_iterator MemoryStore::RunAt(const Job& job,
@@ -394,21 +372,22 @@ absl::btree_map<TaskIndex, std::size_t>::const_iterator MemoryStore::RunAt(const
 }
 
 OutcomePage MemoryStore::ReadInOrder(const Job& job, const OutcomeQuery& query) {
-  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
-  std::size_t bytes = 0;
+  PageBuilder page(query);
   TaskIndex next = std::max(query.cursor, query.only.first);
   for (auto it = RunAt(job, next); it != job.by_index.end() && it->first < EndOf(query.only);
        ++it) {
     const StoredOutcome& stored = job.outcomes[it->second];
-    if (stored.outcome.tasks.first > next) break;  // a gap: what stands there has not ended
-    if (Wanted(query, stored.outcome) &&
-        !AddEntry(query, stored.sequence(), stored.outcome, bytes, page)) {
-      break;
-    }
-    next = stored.outcome.tasks.end();
-    page.next_cursor = next;
+    const TaskRange tasks = stored.outcome.tasks;
+    if (tasks.first > next) break;  // a gap: what stands there has not ended
+    if (!page.MayLook()) break;
+    // Only a page moves the cursor beyond the first task that was asked for.
+    const bool was_moved = query.cursor > query.only.first;
+    const std::uint64_t seen = was_moved ? std::max(query.cursor, tasks.first) - tasks.first : 0;
+    if (!AddRest(query, stored.outcome, stored.sequence(), seen, page)) break;
+    next = tasks.end();
+    page.MoveCursor(next);
   }
-  return page;
+  return std::move(page).Finish();
 }
 
 }  // namespace haul::coordinator

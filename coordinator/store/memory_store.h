@@ -1,14 +1,16 @@
 // The store of volatile jobs, and of tests: everything in memory, within a bound.
 //
-// Threads as in store.h; readers and the store share one lock, held for a page at most. Recover may
-// be called again: it then stands for another start over what was committed.
+// Threads as in store.h; readers and the store share one lock, held for one call: a page, the
+// inputs of a range, a commit. Recover may be called again: it then stands for another start over
+// what was committed.
 //
 // Errors: a commit that would pass the bound gets RESOURCE_EXHAUSTED, changes nothing, and leaves
 // the store usable. Any other error is a broken invariant, after which nothing is promised.
 //
 // Outcomes that adjoin in order of completion and are alike are kept as one, unless they are single
 // tasks or have a payload. A sequence is therefore how many tasks of the job had ended by then: a
-// cursor within a joined outcome brings the rest of it, with its share of the durations.
+// cursor within a joined outcome, in either order, brings the rest of it, with its share of the
+// durations.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +24,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "common/mutex.h"
 #include "coordinator/store/store.h"
 
@@ -89,14 +92,12 @@ class MemoryStore final : public Store {
   absl::Status Apply(const WorkerJoined& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const WorkerLeft& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Job* FindJob(JobId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool TakesRequest(const JobSpec& spec) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropLooseInputs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddJobRecords(const Job& job, std::vector<DurableRecord>& records) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   static bool CanJoin(const Outcome& last, const Outcome& next);
   static void Join(const Outcome& next, Outcome& last);
-  static Outcome RestOf(const StoredOutcome& stored, std::uint64_t cursor);
   // The position in `by_index` of the run that holds or follows `task`.
   static absl::btree_map<TaskIndex, std::size_t>::const_iterator RunAt(const Job& job,
                                                                        TaskIndex task);
@@ -112,6 +113,8 @@ class MemoryStore final : public Store {
   WorkerId last_worker_ ABSL_GUARDED_BY(mutex_);
   InputSetId last_input_set_ ABSL_GUARDED_BY(mutex_);
   std::map<JobId, Job> jobs_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<std::pair<std::string, std::string>> requests_
+      ABSL_GUARDED_BY(mutex_);  // of these jobs, each with its owner
   std::map<InputSetId, Inputs> inputs_ ABSL_GUARDED_BY(mutex_);
   std::map<WorkerId, Worker> workers_ ABSL_GUARDED_BY(mutex_);
 };

@@ -82,6 +82,16 @@ TEST(MemoryStoreTest, ACursorBringsTheRestOfARunThatGrew) {
               ElementsAre(TaskRange{500, 7}, TaskRange{0, 40}));
 }
 
+TEST(MemoryStoreTest, InOrderTooTheRestHasItsShareOfTheDurations) {
+  MemoryStore store(1 << 20);
+  ASSERT_TRUE(store.Commit(Writes(Job(1), Part(0, 100), Part(100, 200))).ok());
+  const auto rest =
+      (*store.NewReader())->ReadOutcomes({.job = JobId(1), .in_order = true, .cursor = 100});
+  EXPECT_THAT(RangesOf(*rest), ElementsAre(TaskRange{100, 200}));
+  EXPECT_EQ(rest->entries[0].outcome.busy_ns, 2'000u);
+  EXPECT_EQ(rest->next_cursor, 300u);
+}
+
 TEST(MemoryStoreTest, WhatDiffersIsNotJoined) {
   MemoryStore store(1 << 20);
   AddOutcome with_result = Part(20, 2);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/page_builder.h"
 #include "coordinator/store/row_check.h"
 #include "coordinator/store/sqlite_rows.h"
 #include "coordinator/store/sqlite_schema.h"
@@ -31,14 +32,17 @@ constexpr char kRunStart[] =
 constexpr char kTemplate[] = "SELECT template,row_check FROM jobs WHERE id=?";
 
 // The indices are named, so that no statistics and no later version ever reads a table instead.
+// Only numbers are sorted, and their rows then read one by one: a sort of rows would hold the
+// results of all of them, for each page anew.
+constexpr char kNarrowSequences[] =
+    "SELECT sequence FROM outcomes INDEXED BY outcomes_by_index WHERE job=? AND first>=? AND "
+    "first<? AND +sequence>? ORDER BY +sequence";
+constexpr char kOne[] = " FROM outcomes WHERE sequence=?";
 constexpr char kCompleted[] =
     " FROM outcomes INDEXED BY outcomes_by_completion WHERE job=? AND sequence>? ORDER BY sequence";
 constexpr char kUnsuccessful[] =
     " FROM outcomes INDEXED BY outcomes_unsuccessful WHERE job=? AND sequence>? AND status<>1 "
     "ORDER BY sequence";
-constexpr char kNarrowQuery[] =
-    " FROM outcomes INDEXED BY outcomes_by_index WHERE job=? AND first>=? AND first<? "
-    "AND +sequence>? ORDER BY +sequence";
 constexpr char kInOrder[] =
     " FROM outcomes INDEXED BY outcomes_by_index WHERE job=? AND first>=? AND first<? ORDER BY "
     "first";
@@ -53,25 +57,24 @@ std::int64_t Clamp(std::uint64_t value) {
       std::min<std::uint64_t>(value, std::numeric_limits<std::int64_t>::max()));
 }
 
-bool Wanted(const OutcomeQuery& query, const OutcomeHead& head) {
-  return Touches(head.tasks, query.only) &&
-         !(query.unsuccessful_only && head.status == TaskStatus::kSucceeded);
-}
-
-// Adds the current row, unless the page is full: false, and then the page is not complete.
-absl::StatusOr<bool> AddRow(const OutcomeQuery& query, const Statement& row, bool must_have_check,
-                            std::size_t& bytes, OutcomePage& page) {
+// Adds the current row if it is wanted. False: the page is full, and ends before it.
+absl::StatusOr<bool> AddRow(const OutcomeQuery& query, const OutcomeHead& head,
+                            const Statement& row, bool must_have_check, PageBuilder& page) {
+  if (!page.Wants(head.tasks, head.status)) return true;
   absl::StatusOr<Outcome> outcome =
       ReadOutcome(query.job, row, query.with_payload, must_have_check);
   if (!outcome.ok()) return outcome.status();
-  const std::size_t more = ByteCount(*outcome);
-  if (!page.entries.empty() && bytes + more > query.byte_limit) {
-    page.complete = false;
-    return false;
-  }
-  bytes += more;
-  page.entries.push_back({row.Unsigned(0), *std::move(outcome)});
-  return true;
+  return page.Add(row.Unsigned(0), *std::move(outcome));
+}
+
+// The same in order of completion, with the cursor.
+absl::StatusOr<bool> AddCompleted(const OutcomeQuery& query, const Statement& row,
+                                  bool must_have_check, PageBuilder& page) {
+  const absl::StatusOr<OutcomeHead> head = ReadHead(row);
+  if (!head.ok()) return head.status();
+  const absl::StatusOr<bool> went_on = AddRow(query, *head, row, must_have_check, page);
+  if (went_on.ok() && *went_on) page.MoveCursor(row.Unsigned(0));
+  return went_on;
 }
 
 }  // namespace
@@ -91,12 +94,13 @@ absl::Status SqliteReader::Prepare() {
   std::vector<std::pair<Statement*, std::string>> wanted = {{&inputs_start_, kInputsStart},
                                                             {&inputs_, kInputs},
                                                             {&run_start_, kRunStart},
+                                                            {&narrow_, kNarrowSequences},
                                                             {&template_, kTemplate}};
   for (const bool payload : {false, true}) {
     OutcomeStatements& statements = payload ? with_payload_ : plain_;
     wanted.emplace_back(&statements.completed, OutcomeQueryText(kCompleted, payload));
     wanted.emplace_back(&statements.unsuccessful, OutcomeQueryText(kUnsuccessful, payload));
-    wanted.emplace_back(&statements.narrow, OutcomeQueryText(kNarrowQuery, payload));
+    wanted.emplace_back(&statements.one, OutcomeQueryText(kOne, payload));
     wanted.emplace_back(&statements.in_order, OutcomeQueryText(kInOrder, payload));
   }
   for (auto& [statement, sql] : wanted) {
@@ -149,34 +153,41 @@ absl::StatusOr<OutcomePage> SqliteReader::ReadOutcomes(const OutcomeQuery& query
 }
 
 absl::StatusOr<OutcomePage> SqliteReader::ReadCompleted(const OutcomeQuery& query) {
+  if (query.only.count <= kNarrow) return ReadNarrow(query);
   OutcomeStatements& statements = query.with_payload ? with_payload_ : plain_;
-  Statement* rows = &statements.completed;
-  if (query.only.count <= kNarrow) {
-    const absl::StatusOr<TaskIndex> start = StartOfRun(query.job, query.only.first);
-    if (!start.ok()) return start.status();
-    rows = &statements.narrow;
-    rows->Bind(query.job.value(), Clamp(*start), Clamp(EndOf(query.only)), Clamp(query.cursor));
-  } else if (query.unsuccessful_only) {
-    rows = &statements.unsuccessful;
-    rows->Bind(query.job.value(), Clamp(query.cursor));
-  } else {
-    rows->Bind(query.job.value(), Clamp(query.cursor));
+  Statement& rows = query.unsuccessful_only ? statements.unsuccessful : statements.completed;
+  rows.Bind(query.job.value(), Clamp(query.cursor));
+  const ScopedReset reset(rows);
+  PageBuilder page(query);
+  while (rows.Next() && page.MayLook()) {
+    const absl::StatusOr<bool> went_on = AddCompleted(query, rows, must_have_check_, page);
+    if (!went_on.ok()) return went_on.status();
+    if (!*went_on) break;
   }
-  const ScopedReset reset(*rows);
-  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
-  std::size_t bytes = 0;
-  while (rows->Next()) {
-    const absl::StatusOr<OutcomeHead> head = ReadHead(*rows);
-    if (!head.ok()) return head.status();
-    if (Wanted(query, *head)) {
-      const absl::StatusOr<bool> added = AddRow(query, *rows, must_have_check_, bytes, page);
-      if (!added.ok()) return added.status();
-      if (!*added) break;
+  if (!rows.status().ok()) return rows.status();
+  return std::move(page).Finish();
+}
+
+absl::StatusOr<OutcomePage> SqliteReader::ReadNarrow(const OutcomeQuery& query) {
+  const absl::StatusOr<TaskIndex> start = StartOfRun(query.job, query.only.first);
+  if (!start.ok()) return start.status();
+  narrow_.Bind(query.job.value(), Clamp(*start), Clamp(EndOf(query.only)), Clamp(query.cursor));
+  const ScopedReset reset(narrow_);
+  Statement& row = query.with_payload ? with_payload_.one : plain_.one;
+  PageBuilder page(query);
+  while (narrow_.Next() && page.MayLook()) {
+    const std::uint64_t sequence = narrow_.Unsigned(0);
+    row.Bind(sequence);
+    const ScopedReset reset_row(row);
+    if (!row.Next()) {
+      return row.status().ok() ? DamagedRow("outcomes", sequence, "is not there") : row.status();
     }
-    page.next_cursor = rows->Unsigned(0);
+    const absl::StatusOr<bool> went_on = AddCompleted(query, row, must_have_check_, page);
+    if (!went_on.ok()) return went_on.status();
+    if (!*went_on) break;
   }
-  if (!rows->status().ok()) return rows->status();
-  return page;
+  if (!narrow_.status().ok()) return narrow_.status();
+  return std::move(page).Finish();
 }
 
 absl::StatusOr<OutcomePage> SqliteReader::ReadInOrder(const OutcomeQuery& query) {
@@ -186,24 +197,21 @@ absl::StatusOr<OutcomePage> SqliteReader::ReadInOrder(const OutcomeQuery& query)
   Statement& rows = query.with_payload ? with_payload_.in_order : plain_.in_order;
   rows.Bind(query.job.value(), Clamp(*start), Clamp(EndOf(query.only)));
   const ScopedReset reset(rows);
-  OutcomePage page{.entries = {}, .next_cursor = query.cursor};
+  PageBuilder page(query);
   TaskIndex next = from;
-  std::size_t bytes = 0;
   while (rows.Next()) {
     const absl::StatusOr<OutcomeHead> head = ReadHead(rows);
     if (!head.ok()) return head.status();
-    const TaskRange tasks = head->tasks;
-    if (tasks.first > next) break;  // a gap: what stands there has not ended
-    if (Wanted(query, *head)) {
-      const absl::StatusOr<bool> added = AddRow(query, rows, must_have_check_, bytes, page);
-      if (!added.ok()) return added.status();
-      if (!*added) break;
-    }
-    next = tasks.end();
-    page.next_cursor = next;
+    if (head->tasks.first > next) break;  // a gap: what stands there has not ended
+    if (!page.MayLook()) break;
+    const absl::StatusOr<bool> went_on = AddRow(query, *head, rows, must_have_check_, page);
+    if (!went_on.ok()) return went_on.status();
+    if (!*went_on) break;
+    next = head->tasks.end();
+    page.MoveCursor(next);
   }
   if (!rows.status().ok()) return rows.status();
-  return page;
+  return std::move(page).Finish();
 }
 
 absl::StatusOr<TaskIndex> SqliteReader::StartOfRun(JobId job, TaskIndex task) {
@@ -234,8 +242,9 @@ absl::StatusOr<std::string> SqliteReader::ReadTemplate(JobId job) {
 
 absl::StatusOr<std::string> SqliteReader::ExplainQueries() {
   std::string plans;
-  std::vector<std::string> queries = {kInputsStart, kInputs, kRunStart, kTemplate};
-  for (const char* rest : {kCompleted, kUnsuccessful, kNarrowQuery, kInOrder}) {
+  std::vector<std::string> queries = {kInputsStart, kInputs, kRunStart, kNarrowSequences,
+                                      kTemplate};
+  for (const char* rest : {kCompleted, kUnsuccessful, kOne, kInOrder}) {
     queries.push_back(OutcomeQueryText(rest, true));
   }
   for (const std::string& query : queries) {

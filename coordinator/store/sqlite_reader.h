@@ -26,20 +26,22 @@ class SqliteReader final : public StoreReader {
  private:
   // Each query once with and once without the payload columns.
   struct OutcomeStatements {
-    sqlite::Statement completed, unsuccessful, narrow, in_order;
+    sqlite::Statement completed, unsuccessful, one, in_order;
   };
 
   explicit SqliteReader(sqlite::Connection database) : database_(std::move(database)) {}
   absl::Status Prepare();
 
   absl::StatusOr<OutcomePage> ReadCompleted(const OutcomeQuery& query);
+  // In order of completion among few tasks.
+  absl::StatusOr<OutcomePage> ReadNarrow(const OutcomeQuery& query);
   absl::StatusOr<OutcomePage> ReadInOrder(const OutcomeQuery& query);
   // The first task of the run that holds `task`, or the task itself where it has no outcome.
   absl::StatusOr<TaskIndex> StartOfRun(JobId job, TaskIndex task);
 
   bool must_have_check_ = false;  // no rows are from before there were checks
   sqlite::Connection database_;
-  sqlite::Statement inputs_start_, inputs_, run_start_, template_;
+  sqlite::Statement inputs_start_, inputs_, run_start_, narrow_, template_;
   OutcomeStatements plain_, with_payload_;
 };
 

@@ -10,16 +10,12 @@
 #include "coordinator/store/sqlite_rows.h"
 #include "coordinator/store/sqlite_schema.h"
 #include "coordinator/store/sqlite_store.h"
+#include "coordinator/store/write_checks.h"
 
 namespace haul::coordinator {
 namespace {
 
 using sqlite::Statement;
-
-// What no job ever had, by far; sums of such counts do not wrap.
-constexpr std::uint64_t kMaxTasks = 1ull << 40;
-// Epochs stand in assignment ids beside their counters.
-constexpr std::uint64_t kMaxEpoch = 1ull << (63 - AssignmentId::kCounterBits);
 
 // The template, the one long column, is read only where it is needed.
 constexpr char kJobsQuery[] =
@@ -41,7 +37,7 @@ absl::Status CheckId(std::string_view table, std::uint64_t id, std::uint64_t pre
 
 absl::Status CheckAccepted(const JobAccepted& accepted) {
   const JobSpec& spec = accepted.spec;
-  const bool counts = (spec.task_count > 0 || spec.is_open) && spec.task_count <= kMaxTasks;
+  const bool counts = (spec.task_count > 0 || spec.is_open) && spec.task_count <= kMostTasks;
   if (!counts) return DamagedRow("jobs", accepted.job.value(), "has an impossible number of tasks");
   if (spec.max_attempts == 0) return DamagedRow("jobs", accepted.job.value(), "allows no attempt");
   return absl::OkStatus();
@@ -159,7 +155,7 @@ absl::Status SqliteStore::ReadMeta(Recovered& recovered) {
   if (!is_unchecked && check != CheckOfMeta()) {
     return absl::DataLossError(absl::StrCat(kDatabaseName, " is damaged: meta is not what it was"));
   }
-  if (!has_epoch || ++epoch_ >= kMaxEpoch) {
+  if (!has_epoch || ++epoch_ >= kMostEpochs) {
     return absl::DataLossError(absl::StrCat(kDatabaseName, " is damaged: no epoch that can be"));
   }
   recovered.epoch = epoch_;
@@ -275,7 +271,7 @@ absl::Status SqliteStore::ReadExtensions(JobAccepted& accepted, Recovered& recov
                                .input_bytes = rows->Unsigned(1),
                                .closed = rows->Signed(2) != 0};
     const std::uint64_t row = rows->Unsigned(4);
-    if (extended.count > kMaxTasks - accepted.spec.task_count) {
+    if (extended.count > kMostTasks - accepted.spec.task_count) {
       return DamagedRow("extensions", row, "has an impossible number of tasks");
     }
     absl::Status checked =

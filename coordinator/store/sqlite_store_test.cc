@@ -320,7 +320,10 @@ TEST_F(SqliteStoreTest, NoQueryReadsAWholeTable) {
   EXPECT_THAT(*plans,
               HasSubstr("SEARCH inputs USING INDEX inputs_by_index (set_id=? AND first>?)"));
   EXPECT_THAT(*plans, Not(HasSubstr("SCAN")));
-  // Only the query for a few tasks sorts, and those are few.
+  // Only the query for a few tasks sorts, and those are few: numbers, which the index has.
+  EXPECT_THAT(*plans, HasSubstr("SEARCH outcomes USING COVERING INDEX outcomes_by_index (job=? AND "
+                                "first>? AND first<?)\nUSE TEMP B-TREE FOR ORDER BY"));
+  EXPECT_THAT(*plans, HasSubstr("SEARCH outcomes USING INTEGER PRIMARY KEY (rowid=?)"));
   const std::size_t sort = plans->find("USE TEMP B-TREE");
   EXPECT_TRUE(sort != std::string::npos &&
               plans->find("USE TEMP B-TREE", sort + 1) == std::string::npos)

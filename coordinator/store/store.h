@@ -81,7 +81,8 @@ struct OutcomePage {
   };
   std::vector<Entry> entries;
   std::uint64_t next_cursor = 0;
-  bool complete = true;  // false: the page was cut at its byte limit, there is more right now
+  // False: the page was cut at a limit, there is more right now. It may be empty.
+  bool complete = true;
 };
 struct OutcomeQuery {
   JobId job;
@@ -89,8 +90,11 @@ struct OutcomeQuery {
   std::uint64_t cursor = 0;  // 0: from the start
   TaskRange only{0, ~0ull};  // outcomes that touch this range
   bool unsuccessful_only = false;
-  bool with_payload = true;          // results and outputs; otherwise only how the tasks ended
-  std::size_t byte_limit = 1 << 20;  // at least one outcome is returned, whatever its size
+  bool with_payload = true;  // results and outputs; otherwise only how the tasks ended
+  // The page has at least one outcome of those that were looked at, whatever its size.
+  std::size_t byte_limit = 1 << 20;
+  // So many outcomes are looked at, wanted or not: others wait for the reader meanwhile.
+  std::size_t row_limit = 20'000;
 };
 
 class StoreReader {
@@ -99,8 +103,9 @@ class StoreReader {
   // The values of tasks [range.first, range.end()), all of which must have been committed.
   // NOT_FOUND.
   virtual absl::StatusOr<PackedBytes> ReadInputs(InputSetId set, TaskRange range) = 0;
-  // In index order an outcome that was cut by the cursor comes whole (its range starts before the
-  // cursor).
+  // In index order an outcome that is cut by the cursor comes whole (its range starts before the
+  // cursor). Only one without results may come as its rest, as it does where it grew after a page
+  // had brought what it was.
   virtual absl::StatusOr<OutcomePage> ReadOutcomes(const OutcomeQuery& query) = 0;
   // The template of an accepted job, for showing it. NOT_FOUND.
   virtual absl::StatusOr<std::string> ReadTemplate(JobId job) = 0;
@@ -111,7 +116,8 @@ class Store {
   virtual ~Store() = default;
   // Once, before anything else. Raises the epoch.
   virtual absl::StatusOr<Recovered> Recover() = 0;
-  // One transaction: all of it is durable when this returns OK.
+  // One transaction: all of it is durable when this returns OK. What the core should never have
+  // decided, such as a second outcome of a task or a second job for a request, is INTERNAL.
   virtual absl::Status Commit(const std::vector<Write>& writes) = 0;
   // Of the outcomes of the last commit, in their order: where readers find each.
   virtual const std::vector<std::uint64_t>& outcome_sequences() const = 0;

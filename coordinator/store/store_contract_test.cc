@@ -125,6 +125,8 @@ TEST_P(StoreContractTest, ARequestHasOneJob) {
   Commit(first, of_somebody_else, Job(3), Job(4));
   AddJob again = first;
   again.record.job = JobId(5);
+  Commit(JobForgotten{JobId(1)}, again);  // it is free with its job
+  again.record.job = JobId(6);
   EXPECT_EQ(TryCommit(again).code(), absl::StatusCode::kInternal);
 }
 
@@ -431,13 +433,41 @@ TEST_P(StoreContractTest, IndexOrderStopsAtAGapAndGoesOnWhenItIsFilled) {
   page = Read({.job = JobId(1), .in_order = true, .cursor = 10});
   EXPECT_THAT(page.entries, IsEmpty());
   EXPECT_EQ(page.next_cursor, 10u);
-  Commit(Ended(1, 10, 10));
+  AddOutcome with_results = Ended(1, 10, 10);
+  with_results.outcome.results = Pack(std::vector<std::string>(10, "r"));
+  Commit(with_results);
   page = Read({.job = JobId(1), .in_order = true, .cursor = 10});
   EXPECT_THAT(RangesOf(page), ElementsAre(TaskRange{10, 10}, TaskRange{20, 5}));
   EXPECT_EQ(page.next_cursor, 25u);
   // Within a run, the run comes whole.
   page = Read({.job = JobId(1), .in_order = true, .cursor = 12});
   EXPECT_THAT(RangesOf(page), ElementsAre(TaskRange{10, 10}, TaskRange{20, 5}));
+}
+
+// As a worker reports a large assignment: parts that a store may keep as one.
+TEST_P(StoreContractTest, WhatIsReportedInPartsIsReadOnceInBothOrders) {
+  const auto part = [](TaskIndex first, std::uint64_t count) {
+    AddOutcome write = Ended(1, first, count);
+    write.outcome.assignment = AssignmentId(1, 1);
+    return write;
+  };
+  for (const TaskRange only : {OutcomeQuery().only, TaskRange{50, 30'000}, TaskRange{50, 20}}) {
+    for (const bool in_order : {false, true}) {
+      StartAfresh();
+      OutcomeQuery query{
+          .job = JobId(1), .in_order = in_order, .cursor = in_order ? only.first : 0, .only = only};
+      Commit(Job(1), part(0, 100));
+      const OutcomePage before = Read(query);
+      EXPECT_THAT(RangesOf(before), ElementsAre(TaskRange{0, 100}));
+      Commit(part(100, 200));
+      query.cursor = before.next_cursor;
+      if (only.count == 20) {
+        EXPECT_THAT(Read(query).entries, IsEmpty());
+      } else {
+        EXPECT_THAT(RangesOf(Read(query)), ElementsAre(TaskRange{100, 200}));
+      }
+    }
+  }
 }
 
 TEST_P(StoreContractTest, PagesKeepToTheirLimitAndBringAtLeastOne) {

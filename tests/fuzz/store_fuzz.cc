@@ -330,7 +330,7 @@ void Follow(coordinator::StoreReader& reader, coordinator::OutcomeQuery query) {
     for (const auto& entry : page->entries) CheckEntry(entry.outcome);
     HAUL_CHECK(page->next_cursor >= query.cursor);
     if (page->complete) return;
-    HAUL_CHECK(page->next_cursor > query.cursor && !page->entries.empty());
+    HAUL_CHECK(page->next_cursor > query.cursor);
     query.cursor = page->next_cursor;
   }
 }
@@ -339,6 +339,7 @@ void Read(coordinator::StoreReader& reader, const StoreInput::Query& asked) {
   const JobId job(asked.job());
   coordinator::OutcomeQuery query = coordinator::ToQuery(job, asked.follow());
   query.byte_limit = 500;
+  query.row_limit = 5;
   Follow(reader, query);
   // As a job of the core's would have them.
   const TaskRange range{asked.follow().first() % kMostTasks, asked.follow().count() % kMostInputs};
