@@ -73,13 +73,19 @@ absl::StatusOr<std::string> Coordinator::Rooms::OpenStore(const std::string& dat
   return LoadOrMakeToken(data_dir);
 }
 
-// Large outputs that no outcome speaks of: their worker died, or the coordinator did, before it was
-// recorded.
+// Large outputs that no outcome speaks of and none will: their worker died before it was recorded.
+// While the task goes on, whoever handed the output over may be adopted and owe the outcome; it has
+// no other copy. What then is left over goes at a later start.
 absl::Status Coordinator::Rooms::CollectGarbage() {
   absl::StatusOr<std::unique_ptr<coordinator::StoreReader>> reader = store_->NewReader();
   if (!reader.ok()) return reader.status();
+  const coordinator::State& state = loop_->core().state();
   const auto garbage =
       files_->CollectGarbage([&](const coordinator::OutputName& name) -> absl::StatusOr<bool> {
+        const coordinator::Job* job = state.FindJob(name.job);
+        const bool goes_on =
+            job != nullptr && !job->is_ended() && !job->facts.done.Contains(name.task);
+        if (goes_on) return true;
         return coordinator::RefersTo(**reader, name);
       });
   return garbage.status();

@@ -14,16 +14,6 @@ using ::testing::SizeIs;
 
 class AttachTest : public ServerTest {
  protected:
-  static v1::HeldAssignment Held(const v1::Assignment& assignment) {
-    v1::HeldAssignment held;
-    held.set_assignment_id(assignment.assignment_id());
-    held.set_job_id(assignment.job_id());
-    held.set_width(assignment.width());
-    v1::TaskRange& range = *held.add_ranges();
-    range.set_first(assignment.first());
-    range.set_count(assignment.count());
-    return held;
-  }
   // What ends the stream of a worker whose hello is this.
   grpc::Status Refusal(const v1::Hello& hello) {
     TestWorker worker(*sessions_);
