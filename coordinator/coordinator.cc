@@ -94,8 +94,7 @@ absl::Status Coordinator::Rooms::CollectGarbage() {
 absl::Status Coordinator::Rooms::Build(const CoordinatorOptions& options,
                                        const std::string& token) {
   const std::int64_t started_unix_us = ReadClocks().unix_us;
-  // Twice what is given out: room is looked at before a step, and what one step brings is bounded.
-  memory_ = std::make_unique<coordinator::MemoryStore>(2 * options.volatile_bytes);
+  memory_ = std::make_unique<coordinator::MemoryStore>();
   auto files = coordinator::OutputFiles::Open(options.data_dir, options.output_limit_bytes);
   if (!files.ok()) return files.status();
   files_ = *std::move(files);
@@ -103,10 +102,8 @@ absl::Status Coordinator::Rooms::Build(const CoordinatorOptions& options,
   coordinator::LoopOptions loop_options;
   loop_options.core.lease_ms = options.lease_ms;
   loop_options.core.max_tasks_per_job = options.max_tasks_per_job;
-  loop_options.volatile_room = [this, limit = options.volatile_bytes]() -> std::size_t {
-    const std::size_t used = memory_->bytes();
-    return used < limit ? limit - used : 0;
-  };
+  loop_options.volatile_bytes = options.volatile_bytes;
+  loop_options.volatile_bytes_used = [this] { return memory_->bytes(); };
   auto loop = coordinator::Loop::Create(loop_options, *store_, *memory_, poller_);
   if (!loop.ok()) return loop.status();
   loop_ = *std::move(loop);

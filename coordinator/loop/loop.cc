@@ -98,44 +98,6 @@ absl::Status Loop::Turn() {
   return failure_;
 }
 
-namespace {
-
-// What an outcome of one task costs in memory without results, for jobs whose outcomes come one by
-// one.
-constexpr std::size_t kOutcomeBytes = 400;
-
-}  // namespace
-
-absl::Status Loop::CheckRoom(const JobSpec& spec) const {
-  if (!spec.is_volatile || !options_.volatile_room || spec.kind != WorkKind::kCommand) {
-    return absl::OkStatus();
-  }
-  const std::size_t room = options_.volatile_room();
-  if (spec.task_count <= room / kOutcomeBytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("volatile: the outcomes of ", spec.task_count, " tasks do not fit into the ",
-                   room, " bytes that are left for volatile jobs; submit it without --volatile"));
-}
-
-void Loop::KeepWithinRoom(TasksFinished& event, Payload& payload) const {
-  const Job* job = core_->state().FindJob(event.job);
-  if (job == nullptr || !job->facts.spec.is_volatile || !options_.volatile_room) return;
-  std::size_t room = options_.volatile_room();
-  for (std::size_t i = 0; i < payload.outcomes.size(); ++i) {
-    Outcome& outcome = payload.outcomes[i];
-    const std::size_t bytes = ByteCount(outcome) - sizeof(Outcome);
-    if (bytes == 0 || bytes <= room) {
-      room -= bytes;
-      continue;
-    }
-    event.outcomes[i].status = TaskStatus::kFailed;
-    event.outcomes[i].cause = Cause::kOutputLimit;
-    outcome.results = {};
-    outcome.error_output.clear();
-    outcome.message = "the memory for results of volatile jobs is full";
-  }
-}
-
 void Loop::Handle(Event event, Payload payload) {
   if (auto* finished = std::get_if<TasksFinished>(&event)) KeepWithinRoom(*finished, payload);
   Take(core_->Step(event, ReadClocks()), &payload);
@@ -147,7 +109,7 @@ void Loop::Take(StepResult result, Payload* payload) {
     AddWrites(durable, payload);
   }
   if (!memory_writes_.empty()) {
-    // Memory does not fail half-way: what is too much was refused before the core heard of it.
+    // Memory refuses nothing: what is too much was, before the core heard of it (loop_room.cc).
     if (absl::Status status = memory_.Commit(memory_writes_); !status.ok()) failure_ = status;
     memory_writes_.clear();
   }

@@ -10,7 +10,10 @@ namespace haul::coordinator {
 
 absl::Status Loop::StageInputs(InputSetId set, bool is_volatile, TaskIndex first,
                                PackedBytes values) {
-  if (is_volatile) return memory_.Commit({AppendInputs{set, first, std::move(values)}});
+  if (is_volatile) {
+    if (absl::Status room = CheckInputRoom(values); !room.ok()) return room;
+    return memory_.Commit({AppendInputs{set, first, std::move(values)}});
+  }
   input_cache_.Add(set, first, values);
   writes_.push_back(AppendInputs{set, first, std::move(values)});
   return absl::OkStatus();
@@ -24,20 +27,6 @@ void Loop::DropInputs(InputSetId set, bool is_volatile) {
   }
   input_cache_.Drop(set);
   writes_.push_back(::haul::coordinator::DropInputs{set});
-}
-
-absl::Status Loop::CheckRoom(JobId open, const PackedBytes& inputs) const {
-  const Job* job = core_->state().FindJob(open);
-  if (job == nullptr || !job->facts.spec.is_volatile || !options_.volatile_room) {
-    return absl::OkStatus();
-  }
-  const std::size_t needed =
-      sizeof(Write) + inputs.byte_count() + inputs.end_offsets().size() * sizeof(std::uint32_t);
-  const std::size_t room = options_.volatile_room();
-  if (needed <= room) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("inputs: ", needed, " bytes do not fit into the ", room,
-                   " bytes that are left for volatile jobs; submit the job without --volatile"));
 }
 
 // Of an open job, which has these tasks already.
