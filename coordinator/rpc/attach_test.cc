@@ -80,6 +80,21 @@ TEST_F(AttachTest, WhatAWorkerNeverHadIsDropped) {
   EXPECT_EQ(worker.NextAssignment().count(), 3u) << "the job is given out in earnest";
 }
 
+TEST_F(AttachTest, NoMessageIsLargerThanAWorkerReadsHoweverManySpecsItGets) {
+  constexpr int kJobs = 40;
+  v1::JobSpec spec = ArrayJob(1);
+  spec.mutable_command()->add_arguments(std::string(100 << 10, 'a'));
+  for (int i = 0; i < kJobs; ++i) Accepted(spec);
+  TestWorker worker(*sessions_);
+  worker.Say(TestWorker::Hello("one"));
+  int specs = 0;
+  worker.ReadUntil([&specs](const v1::CoordinatorMessage& message) {
+    EXPECT_LE(message.ByteSizeLong(), std::size_t{2} << 20);
+    for (const v1::Assignment& assignment : message.assignments()) specs += assignment.has_spec();
+    return specs == kJobs;
+  });
+}
+
 TEST_F(AttachTest, WhatATaskWaitsForRunsOnItsCpuAndEndsWithIt) {
   TestWorker worker(*sessions_);
   v1::Hello hello = TestWorker::Hello("one");
