@@ -341,6 +341,20 @@ void Loop::SessionEnded(SessionId session) {
   Handle(SessionClosed{session});
 }
 
+bool Loop::TryRead(SideThread::Work work) {
+  return !read_thread_->is_half_full() && read_thread_->TryRun(std::move(work));
+}
+
+namespace {
+
+absl::Status TooManyReaders() {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("reads: ", SideThread::kCapacity / 2,
+                   " wait for the store, which is the limit; try again later"));
+}
+
+}  // namespace
+
 void Loop::ReadOutcomes(const OutcomeQuery& query, PageCallback done) {
   const Job* job = core_->state().FindJob(query.job);
   if (job == nullptr) {
@@ -353,12 +367,11 @@ void Loop::ReadOutcomes(const OutcomeQuery& query, PageCallback done) {
         [this, query, done = std::move(done)] { done(memory_reader_->ReadOutcomes(query)); });
     return;
   }
-  const bool taken = read_thread_->TryRun([this, query, done]() -> SideThread::Continuation {
+  const bool taken = TryRead([this, query, done]() -> SideThread::Continuation {
     return [done, page = reader_->ReadOutcomes(query)]() mutable { done(std::move(page)); };
   });
   if (!taken) {
-    due_.push_back(
-        [done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
+    due_.push_back([done] { done(TooManyReaders()); });
   }
 }
 
@@ -371,12 +384,11 @@ void Loop::ReadTemplate(JobId id, std::function<void(absl::StatusOr<std::string>
     return WhenDurable(
         [this, id, done = std::move(done)] { done(memory_reader_->ReadTemplate(id)); });
   }
-  const bool taken = read_thread_->TryRun([this, id, done]() -> SideThread::Continuation {
+  const bool taken = TryRead([this, id, done]() -> SideThread::Continuation {
     return [done, text = reader_->ReadTemplate(id)]() mutable { done(std::move(text)); };
   });
   if (!taken) {
-    due_.push_back(
-        [done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
+    due_.push_back([done] { done(TooManyReaders()); });
   }
 }
 

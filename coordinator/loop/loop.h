@@ -164,6 +164,8 @@ class Loop {
   void AddWrites(const StepResult::Durable& durable, Payload* payload);
   void AddInputs(const JobExtended& extended, PackedBytes values);
   SessionQueue::Item WithInputs(SessionId session, Effect effect);
+  // For clients, who can be refused: half of what the thread takes is for inputs alone.
+  bool TryRead(SideThread::Work work);
   void ReadInputs(SessionId session, AssignmentId assignment, InputSetId set, TaskRange tasks);
   void FlushSessions();
   // Whether more may leave with the next commit, or when inputs were read.

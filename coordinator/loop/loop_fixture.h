@@ -55,22 +55,23 @@ class FakePoller final : public Poller {
 class GatedStore final : public Store {
   class Reader final : public StoreReader {
    public:
-    Reader(std::unique_ptr<StoreReader> reader, const std::atomic<bool>& inputs_are_damaged)
-        : reader_(std::move(reader)), inputs_are_damaged_(inputs_are_damaged) {}
+    Reader(std::unique_ptr<StoreReader> reader, GatedStore& store)
+        : reader_(std::move(reader)), store_(store) {}
     absl::StatusOr<PackedBytes> ReadInputs(InputSetId set, TaskRange range) override {
-      if (inputs_are_damaged_) return absl::DataLossError("haul.db is damaged");
+      if (store_.inputs_are_damaged_) return absl::DataLossError("haul.db is damaged");
       return reader_->ReadInputs(set, range);
     }
     absl::StatusOr<OutcomePage> ReadOutcomes(const OutcomeQuery& query) override {
       return reader_->ReadOutcomes(query);
     }
     absl::StatusOr<std::string> ReadTemplate(JobId job) override {
+      store_.AwaitReads();
       return reader_->ReadTemplate(job);
     }
 
    private:
     const std::unique_ptr<StoreReader> reader_;
-    const std::atomic<bool>& inputs_are_damaged_;
+    GatedStore& store_;
   };
 
  public:
@@ -90,7 +91,7 @@ class GatedStore final : public Store {
   absl::StatusOr<std::unique_ptr<StoreReader>> NewReader() override {
     auto reader = store_.NewReader();
     if (!reader.ok()) return reader;
-    return std::make_unique<Reader>(*std::move(reader), inputs_are_damaged_);
+    return std::make_unique<Reader>(*std::move(reader), *this);
   }
   void DamageInputs() { inputs_are_damaged_ = true; }
 
@@ -99,6 +100,16 @@ class GatedStore final : public Store {
     open_ = open;
     failure_ = std::move(failure);
     changed_.notify_all();
+  }
+  // Whether templates can be read.
+  void SetReads(bool open) {
+    const std::lock_guard lock(mutex_);
+    reads_open_ = open;
+    changed_.notify_all();
+  }
+  bool HasReadAtGate() {
+    const std::lock_guard lock(mutex_);
+    return read_at_gate_;
   }
   bool HasCommitAtGate() {
     const std::lock_guard lock(mutex_);
@@ -112,12 +123,21 @@ class GatedStore final : public Store {
   }
 
  private:
+  void AwaitReads() {
+    std::unique_lock lock(mutex_);
+    read_at_gate_ = true;
+    changed_.wait(lock, [&] { return reads_open_; });
+    read_at_gate_ = false;
+  }
+
   MemoryStore store_{1 << 30};
   std::mutex mutex_;
   std::condition_variable changed_;
   bool open_ = true;
   bool may_pass_ = false;
   bool at_gate_ = false;
+  bool reads_open_ = true;
+  bool read_at_gate_ = false;
   absl::Status failure_;
   std::atomic<bool> inputs_are_damaged_ = false;
 };

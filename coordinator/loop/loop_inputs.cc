@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/time.h"
 #include "coordinator/loop/loop.h"
 
 namespace haul::coordinator {
@@ -83,7 +84,9 @@ void Loop::ReadInputs(SessionId session, AssignmentId assignment, InputSetId set
           if (it != sessions_.end()) it->second.queue.InputsRead(assignment, *std::move(inputs));
         };
       });
-  HAUL_CHECK(taken);  // bounded by assignments, which are bounded by workers and their backlog
+  if (taken) return;
+  RunAt(ReadClocks().monotonic_us + options_.tick_ms * 1000,
+        [this, session, assignment, set, tasks] { ReadInputs(session, assignment, set, tasks); });
 }
 
 }  // namespace haul::coordinator

@@ -184,6 +184,40 @@ TEST_F(LoopTest, InputsThatCannotBeReadEndTheLoopAndAreNotSent) {
   loop_.reset();
 }
 
+TEST_F(LoopTest, HoweverManyReadTheInputsOfTasksAreRead) {
+  End();
+  Start({.input_cache_bytes = 0});
+  const JobId ended = AcceptedJob(Submit(Commands(1)));
+  OnLoop([&] {
+    loop_->Handle(JobCancelAsked{.job = ended, .by = "me"});
+    return true;
+  });
+  const JobId job = AcceptedJob(SubmitWithInputs());
+  std::size_t read = 0, refused = 0;
+  const auto read_often = [&](std::size_t times) {
+    return OnLoop([&] {
+      for (std::size_t i = 0; i < times; ++i) {
+        loop_->ReadTemplate(ended, [&](const absl::StatusOr<std::string>& text) {
+          ++(text.ok() ? read : refused);
+        });
+      }
+      return true;
+    });
+  };
+  store_.SetReads(false);
+  read_often(1);
+  while (!store_.HasReadAtGate()) std::this_thread::yield();
+  read_often(SideThread::kCapacity);
+  RecordingPort& port = NewPort();
+  Connect(port);
+  Await([&] { return port.said.size() == 1; });  // and its inputs are asked for
+  store_.SetReads(true);
+  Await([&] { return port.assignments.size() == 1; });
+  EXPECT_EQ(port.assignments[0].job, job);
+  Await([&] { return read + refused == SideThread::kCapacity + 1; });
+  EXPECT_EQ(read, SideThread::kCapacity / 2);
+}
+
 TEST_F(LoopTest, AFailedCommitEndsTheLoopAndAnswersNothing) {
   store_.Set(false);
   const auto answer = Submit(Commands(1));
