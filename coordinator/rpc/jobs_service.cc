@@ -91,7 +91,8 @@ void JobsService::Cancel(const CancelCall::Pointer& call) {
     if (!answer.ok()) return call->Finish(answer.status());
     const Job* found = loop_.core().state().FindJob(id);
     if (found == nullptr) return call->Finish(absl::NotFoundError("job: it was forgotten"));
-    call->Finish(ToWire(loop_.core().state(), *found));
+    loop_.WhenDurable(
+        [call, reply = ToWire(loop_.core().state(), *found)] { call->Finish(reply); });
   });
   const std::string by = call->request().by().empty() ? "a client" : call->request().by();
   loop_.Handle(JobCancelAsked{request, (*job)->id, std::string(CutUtf8(by, limits_.name_bytes)),
