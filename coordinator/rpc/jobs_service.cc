@@ -47,14 +47,13 @@ void JobsService::Get(const GetCall::Pointer& call) {
   loop_.ReadTemplate((*job)->id, [this, call, id = (*job)->id](absl::StatusOr<std::string> text) {
     const Job* found = loop_.core().state().FindJob(id);
     if (found == nullptr) return call->Finish(absl::NotFoundError("job: it was forgotten"));
+    if (!text.ok()) return call->Finish(text.status());
     v1::JobStatus reply = ToWire(loop_.core().state(), *found);
-    if (text.ok()) {
-      // All but what changes: an open job is what it was extended to.
-      v1::JobSpec& spec = *reply.mutable_spec();
-      spec.ParseFromString(*text);
-      spec.set_task_count(found->facts.spec.task_count);
-      spec.set_open(found->facts.open);
-    }
+    // All but what changes: an open job is what it was extended to.
+    v1::JobSpec& spec = *reply.mutable_spec();
+    spec.ParseFromString(*text);
+    spec.set_task_count(found->facts.spec.task_count);
+    spec.set_open(found->facts.open);
     loop_.WhenDurable([call, reply = std::move(reply)] { call->Finish(reply); });
   });
 }

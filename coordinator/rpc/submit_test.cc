@@ -154,6 +154,19 @@ TEST_F(SubmitTest, VolatileJobsThatHaveEndedTakeRoomUntilTheyAreForgotten) {
   EXPECT_THAT(Submit({Whole(spec)}), Succeeds());
 }
 
+TEST_F(SubmitTest, ATemplateThatIsDamagedIsAnErrorNotAJobWithoutACommand) {
+  const std::uint64_t job = Accepted(ArrayJob(1));
+  ASSERT_THAT(Cancel(Job(job)), Succeeds());  // it has ended: its template is on the disk alone
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open((options_.data_dir + "/haul.db").c_str(), &database), SQLITE_OK);
+  sqlite3_busy_timeout(database, 30'000);
+  EXPECT_EQ(sqlite3_exec(database, "UPDATE jobs SET template = x'00'", nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(database);
+  v1::JobStatus status;
+  EXPECT_THAT(Get(Job(job), &status), Fails(grpc::StatusCode::DATA_LOSS, ""));
+}
+
 TEST_F(SubmitTest, HalfClosingDoesNotCompleteIt) {
   EXPECT_THAT(Submit(std::vector<v1::SubmitRequest>()), Fails(kInvalid, "before it was complete"));
   EXPECT_THAT(Submit({Begin(ArrayJob(3))}), Fails(kInvalid, "before it was complete"));
