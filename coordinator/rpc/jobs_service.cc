@@ -136,7 +136,11 @@ void JobsService::Fetch(const FetchCall::Pointer& call, std::uint64_t offset) {
       });
     };
   });
-  if (!taken) call->Finish(absl::ResourceExhaustedError("too many readers; try again later"));
+  if (!taken) {
+    call->Finish(absl::ResourceExhaustedError(
+        absl::StrCat("reads: ", SideThread::kCapacity,
+                     " wait for the disk, which is the limit; try again later")));
+  }
 }
 
 }  // namespace haul::coordinator

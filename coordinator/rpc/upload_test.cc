@@ -99,6 +99,12 @@ TEST_F(UploadTest, MoreOrFewerBytesThanAnnouncedLeaveNoFile) {
   EXPECT_TRUE(Eventually([this] { return Files() == 0; })) << Files();
 }
 
+TEST_F(UploadTest, WhatIsTooLargeIsRefusedBeforeItCame) {
+  EXPECT_THAT(Upload({First((1ull << 30) + 1, "abc")}),
+              Fails(kInvalid, "total_bytes: 1073741825 is over the limit of 1073741824"));
+  EXPECT_EQ(Files(), 0);
+}
+
 TEST_F(UploadTest, AnUploadThatBreaksOffLeavesNoFile) {
   Context context;
   v1::UploadReply reply;

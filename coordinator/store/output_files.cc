@@ -152,7 +152,7 @@ absl::Status OutputFiles::Writer::Append(std::string_view piece) {
   }
   if (bytes_ + piece.size() > files_.file_limit_bytes_) {
     status_ = absl::ResourceExhaustedError(
-        absl::StrCat("the output passes the limit of ", files_.file_limit_bytes_, " bytes"));
+        absl::StrCat("data: the output passes the limit of ", files_.file_limit_bytes_, " bytes"));
     return status_;
   }
   status_ = WriteAll(fd_, piece, path_);

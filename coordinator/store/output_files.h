@@ -79,6 +79,7 @@ class OutputFiles {
   // Up to `length` bytes (a piece at most) from `offset`; empty at the end. NOT_FOUND.
   absl::StatusOr<std::string> Read(std::string_view reference, std::uint64_t offset,
                                    std::size_t length) const;
+  std::uint64_t file_limit_bytes() const { return file_limit_bytes_; }
   // All outputs of a job; OK if there are none.
   absl::Status RemoveJob(JobId job);
 
