@@ -73,13 +73,19 @@ absl::StatusOr<std::string> Coordinator::Rooms::OpenStore(const std::string& dat
   return LoadOrMakeToken(data_dir);
 }
 
-// Large outputs that no outcome speaks of: their worker died, or the coordinator did, before it was
-// recorded.
+// Large outputs that no outcome speaks of and none will: their worker died before it was recorded.
+// While the task goes on, whoever handed the output over may be adopted and owe the outcome; it has
+// no other copy. What then is left over goes at a later start.
 absl::Status Coordinator::Rooms::CollectGarbage() {
   absl::StatusOr<std::unique_ptr<coordinator::StoreReader>> reader = store_->NewReader();
   if (!reader.ok()) return reader.status();
+  const coordinator::State& state = loop_->core().state();
   const auto garbage =
       files_->CollectGarbage([&](const coordinator::OutputName& name) -> absl::StatusOr<bool> {
+        const coordinator::Job* job = state.FindJob(name.job);
+        const bool goes_on =
+            job != nullptr && !job->is_ended() && !job->facts.done.Contains(name.task);
+        if (goes_on) return true;
         return coordinator::RefersTo(**reader, name);
       });
   return garbage.status();
@@ -88,8 +94,7 @@ absl::Status Coordinator::Rooms::CollectGarbage() {
 absl::Status Coordinator::Rooms::Build(const CoordinatorOptions& options,
                                        const std::string& token) {
   const std::int64_t started_unix_us = ReadClocks().unix_us;
-  // Twice what is given out: room is looked at before a step, and what one step brings is bounded.
-  memory_ = std::make_unique<coordinator::MemoryStore>(2 * options.volatile_bytes);
+  memory_ = std::make_unique<coordinator::MemoryStore>();
   auto files = coordinator::OutputFiles::Open(options.data_dir, options.output_limit_bytes);
   if (!files.ok()) return files.status();
   files_ = *std::move(files);
@@ -97,10 +102,8 @@ absl::Status Coordinator::Rooms::Build(const CoordinatorOptions& options,
   coordinator::LoopOptions loop_options;
   loop_options.core.lease_ms = options.lease_ms;
   loop_options.core.max_tasks_per_job = options.max_tasks_per_job;
-  loop_options.volatile_room = [this, limit = options.volatile_bytes]() -> std::size_t {
-    const std::size_t used = memory_->bytes();
-    return used < limit ? limit - used : 0;
-  };
+  loop_options.volatile_bytes = options.volatile_bytes;
+  loop_options.volatile_bytes_used = [this] { return memory_->bytes(); };
   auto loop = coordinator::Loop::Create(loop_options, *store_, *memory_, poller_);
   if (!loop.ok()) return loop.status();
   loop_ = *std::move(loop);

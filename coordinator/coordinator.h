@@ -20,7 +20,8 @@ struct CoordinatorOptions {
   std::int64_t lease_ms = 15'000;         // how long a silent worker keeps what it runs
   bool insecure = false;                  // allow an address other than loopback, unencrypted
   std::uint64_t max_tasks_per_job = 100'000'000;
-  std::uint64_t volatile_bytes = 1ull << 30;      // for the inputs and outcomes of volatile jobs
+  // For volatile jobs with their inputs and outcomes; twice that before jobs are ended for it.
+  std::uint64_t volatile_bytes = 1ull << 30;
   std::uint64_t output_limit_bytes = 1ull << 30;  // of one large output
 };
 

@@ -20,7 +20,7 @@ allowed_for() { # file room
       echo "any"
       return
       ;;
-    coordinator/loop/*_test.cc) echo "std absl common coordinator/core coordinator/loop coordinator/store"; return ;;
+    coordinator/loop/*_test.cc | coordinator/loop/*_fixture.h) echo "std absl common coordinator/core coordinator/loop coordinator/store"; return ;;
     # Linked statically and alone, it lives when everything else dies.
     worker/exec/guardian/guardian.cc) echo "std system worker/exec/process_tree.h worker/exec/spawn.h"; return ;;
     worker/exec/process_tree.* | worker/exec/spawn.*) echo "std system"; return ;;

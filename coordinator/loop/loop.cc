@@ -98,44 +98,6 @@ absl::Status Loop::Turn() {
   return failure_;
 }
 
-namespace {
-
-// What an outcome of one task costs in memory without results, for jobs whose outcomes come one by
-// one.
-constexpr std::size_t kOutcomeBytes = 400;
-
-}  // namespace
-
-absl::Status Loop::CheckRoom(const JobSpec& spec) const {
-  if (!spec.is_volatile || !options_.volatile_room || spec.kind != WorkKind::kCommand) {
-    return absl::OkStatus();
-  }
-  const std::size_t room = options_.volatile_room();
-  if (spec.task_count <= room / kOutcomeBytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("volatile: the outcomes of ", spec.task_count, " tasks do not fit into the ",
-                   room, " bytes that are left for volatile jobs; submit it without --volatile"));
-}
-
-void Loop::KeepWithinRoom(TasksFinished& event, Payload& payload) const {
-  const Job* job = core_->state().FindJob(event.job);
-  if (job == nullptr || !job->facts.spec.is_volatile || !options_.volatile_room) return;
-  std::size_t room = options_.volatile_room();
-  for (std::size_t i = 0; i < payload.outcomes.size(); ++i) {
-    Outcome& outcome = payload.outcomes[i];
-    const std::size_t bytes = ByteCount(outcome) - sizeof(Outcome);
-    if (bytes == 0 || bytes <= room) {
-      room -= bytes;
-      continue;
-    }
-    event.outcomes[i].status = TaskStatus::kFailed;
-    event.outcomes[i].cause = Cause::kOutputLimit;
-    outcome.results = {};
-    outcome.error_output.clear();
-    outcome.message = "the memory for results of volatile jobs is full";
-  }
-}
-
 void Loop::Handle(Event event, Payload payload) {
   if (auto* finished = std::get_if<TasksFinished>(&event)) KeepWithinRoom(*finished, payload);
   Take(core_->Step(event, ReadClocks()), &payload);
@@ -147,7 +109,7 @@ void Loop::Take(StepResult result, Payload* payload) {
     AddWrites(durable, payload);
   }
   if (!memory_writes_.empty()) {
-    // Memory does not fail half-way: what is too much was refused before the core heard of it.
+    // Memory refuses nothing: what is too much was, before the core heard of it (loop_room.cc).
     if (absl::Status status = memory_.Commit(memory_writes_); !status.ok()) failure_ = status;
     memory_writes_.clear();
   }
@@ -379,6 +341,20 @@ void Loop::SessionEnded(SessionId session) {
   Handle(SessionClosed{session});
 }
 
+bool Loop::TryRead(SideThread::Work work) {
+  return !read_thread_->is_half_full() && read_thread_->TryRun(std::move(work));
+}
+
+namespace {
+
+absl::Status TooManyReaders() {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("reads: ", SideThread::kCapacity / 2,
+                   " wait for the store, which is the limit; try again later"));
+}
+
+}  // namespace
+
 void Loop::ReadOutcomes(const OutcomeQuery& query, PageCallback done) {
   const Job* job = core_->state().FindJob(query.job);
   if (job == nullptr) {
@@ -391,12 +367,11 @@ void Loop::ReadOutcomes(const OutcomeQuery& query, PageCallback done) {
         [this, query, done = std::move(done)] { done(memory_reader_->ReadOutcomes(query)); });
     return;
   }
-  const bool taken = read_thread_->TryRun([this, query, done]() -> SideThread::Continuation {
+  const bool taken = TryRead([this, query, done]() -> SideThread::Continuation {
     return [done, page = reader_->ReadOutcomes(query)]() mutable { done(std::move(page)); };
   });
   if (!taken) {
-    due_.push_back(
-        [done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
+    due_.push_back([done] { done(TooManyReaders()); });
   }
 }
 
@@ -409,12 +384,11 @@ void Loop::ReadTemplate(JobId id, std::function<void(absl::StatusOr<std::string>
     return WhenDurable(
         [this, id, done = std::move(done)] { done(memory_reader_->ReadTemplate(id)); });
   }
-  const bool taken = read_thread_->TryRun([this, id, done]() -> SideThread::Continuation {
+  const bool taken = TryRead([this, id, done]() -> SideThread::Continuation {
     return [done, text = reader_->ReadTemplate(id)]() mutable { done(std::move(text)); };
   });
   if (!taken) {
-    due_.push_back(
-        [done] { done(absl::ResourceExhaustedError("too many readers; try again later")); });
+    due_.push_back([done] { done(TooManyReaders()); });
   }
 }
 

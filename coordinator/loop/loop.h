@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -41,9 +42,11 @@ struct LoopOptions {
   // Above this nothing more is read from workers and submitters until the store has caught up.
   std::size_t store_backlog_bytes = 64 << 20;
   std::int64_t tick_ms = 100;  // how long a turn waits when nothing happens
-  // How many bytes volatile jobs may still fill; absent: no limit. What does not fit is refused at
-  // submit, or, when a result brings it, that task fails with Cause::kOutputLimit.
-  std::function<std::size_t()> volatile_room;
+  // What volatile jobs may fill. What does not fit is refused at submit, or, when a result brings
+  // it, that task fails with Cause::kOutputLimit. Outcomes without results may fill as much again;
+  // then a job that brings more is cancelled.
+  std::size_t volatile_bytes = std::numeric_limits<std::size_t>::max();
+  std::function<std::size_t()> volatile_bytes_used;  // absent: none
 };
 
 // What passes beside the core with an event.
@@ -58,7 +61,8 @@ using AnswerCallback = std::function<void(const Answer&)>;
 
 class Loop {
  public:
-  // Recovers from `store` (durable) and begins to serve; `memory` holds volatile jobs.
+  // Recovers from `store` (durable) and begins to serve; `memory` holds volatile jobs, and has no
+  // bound of its own below what LoopOptions::volatile_bytes says.
   static absl::StatusOr<std::unique_ptr<Loop>> Create(LoopOptions options, Store& store,
                                                       Store& memory, Poller& poller);
   ~Loop();  // commits what was decided
@@ -82,10 +86,11 @@ class Loop {
 
   // Inputs of a submit that is under way. They are the job's when its JobSubmitted is accepted.
   InputSetId NewInputSet() { return InputSetId(++last_input_set_); }
-  // Whether so large a volatile job may come in at all. RESOURCE_EXHAUSTED.
-  absl::Status CheckRoom(const JobSpec& spec) const;
+  // Whether this job, if it is volatile, may come in. RESOURCE_EXHAUSTED.
+  absl::Status CheckRoom(const JobSpec& spec, std::size_t template_bytes) const;
   // Whether an open job may get these inputs. RESOURCE_EXHAUSTED.
   absl::Status CheckRoom(JobId open, const PackedBytes& inputs) const;
+  // RESOURCE_EXHAUSTED for those of a volatile job.
   absl::Status StageInputs(InputSetId set, bool is_volatile, TaskIndex first, PackedBytes values);
   void DropInputs(InputSetId set, bool is_volatile);
 
@@ -142,8 +147,15 @@ class Loop {
   void Take(StepResult result, Payload* payload);
   Write ToWrite(const DurableRecord& record, Payload* payload) const;
   void OnRecord(const DurableRecord& record, Payload* payload);
-  // Fails the tasks whose results do not fit into what volatile jobs may fill.
-  void KeepWithinRoom(TasksFinished& event, Payload& payload) const;
+  std::size_t VolatileBytesUsed() const {
+    return options_.volatile_bytes_used ? options_.volatile_bytes_used() : 0;
+  }
+  // What volatile jobs may still fill.
+  std::size_t VolatileRoom() const;
+  absl::Status NoRoomFor(const std::string& what) const;
+  absl::Status CheckInputRoom(const PackedBytes& inputs) const;
+  // Before the core hears of it: what does not fit into what volatile jobs may fill is dropped.
+  void KeepWithinRoom(TasksFinished& event, Payload& payload);
   void RunTimers();
   void CommitTurn();
   void Release();
@@ -152,6 +164,8 @@ class Loop {
   void AddWrites(const StepResult::Durable& durable, Payload* payload);
   void AddInputs(const JobExtended& extended, PackedBytes values);
   SessionQueue::Item WithInputs(SessionId session, Effect effect);
+  // For clients, who can be refused: half of what the thread takes is for inputs alone.
+  bool TryRead(SideThread::Work work);
   void ReadInputs(SessionId session, AssignmentId assignment, InputSetId set, TaskRange tasks);
   void FlushSessions();
   // Whether more may leave with the next commit, or when inputs were read.

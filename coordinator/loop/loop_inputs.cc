@@ -4,13 +4,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/time.h"
 #include "coordinator/loop/loop.h"
 
 namespace haul::coordinator {
 
 absl::Status Loop::StageInputs(InputSetId set, bool is_volatile, TaskIndex first,
                                PackedBytes values) {
-  if (is_volatile) return memory_.Commit({AppendInputs{set, first, std::move(values)}});
+  if (is_volatile) {
+    if (absl::Status room = CheckInputRoom(values); !room.ok()) return room;
+    return memory_.Commit({AppendInputs{set, first, std::move(values)}});
+  }
   input_cache_.Add(set, first, values);
   writes_.push_back(AppendInputs{set, first, std::move(values)});
   return absl::OkStatus();
@@ -24,20 +28,6 @@ void Loop::DropInputs(InputSetId set, bool is_volatile) {
   }
   input_cache_.Drop(set);
   writes_.push_back(::haul::coordinator::DropInputs{set});
-}
-
-absl::Status Loop::CheckRoom(JobId open, const PackedBytes& inputs) const {
-  const Job* job = core_->state().FindJob(open);
-  if (job == nullptr || !job->facts.spec.is_volatile || !options_.volatile_room) {
-    return absl::OkStatus();
-  }
-  const std::size_t needed =
-      sizeof(Write) + inputs.byte_count() + inputs.end_offsets().size() * sizeof(std::uint32_t);
-  const std::size_t room = options_.volatile_room();
-  if (needed <= room) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("inputs: ", needed, " bytes do not fit into the ", room,
-                   " bytes that are left for volatile jobs; submit the job without --volatile"));
 }
 
 // Of an open job, which has these tasks already.
@@ -94,7 +84,9 @@ void Loop::ReadInputs(SessionId session, AssignmentId assignment, InputSetId set
           if (it != sessions_.end()) it->second.queue.InputsRead(assignment, *std::move(inputs));
         };
       });
-  HAUL_CHECK(taken);  // bounded by assignments, which are bounded by workers and their backlog
+  if (taken) return;
+  RunAt(ReadClocks().monotonic_us + options_.tick_ms * 1000,
+        [this, session, assignment, set, tasks] { ReadInputs(session, assignment, set, tasks); });
 }
 
 }  // namespace haul::coordinator

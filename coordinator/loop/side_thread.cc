@@ -20,7 +20,7 @@ void SideThread::Main() {
     std::vector<Work> batch = work_.WaitAndTakeAll();
     if (batch.empty()) return;
     for (Work& work : batch) {
-      // At most as many wait as work was taken in, so there is always room.
+      // At most kCapacity pieces have not come back, so there is always room.
       const bool sent = done_.TrySend(work());
       HAUL_CHECK(sent);
       wake_();
@@ -28,8 +28,15 @@ void SideThread::Main() {
   }
 }
 
+bool SideThread::TryRun(Work work) {
+  if (pending_ >= kCapacity || !work_.TrySend(std::move(work))) return false;
+  ++pending_;
+  return true;
+}
+
 bool SideThread::RunContinuations() {
   std::vector<Continuation> due = done_.TakeAll();
+  pending_ -= due.size();
   for (Continuation& continuation : due) {
     if (continuation) continuation();
   }

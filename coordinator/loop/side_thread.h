@@ -3,6 +3,7 @@
 // large outputs.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <thread>
 
@@ -12,6 +13,7 @@ namespace haul::coordinator {
 
 class SideThread {
  public:
+  static constexpr std::size_t kCapacity = 100'000;
   using Continuation = std::function<void()>;  // runs on the loop thread
   using Work = std::function<Continuation()>;  // runs on this thread
 
@@ -19,18 +21,20 @@ class SideThread {
   explicit SideThread(std::function<void()> wake);
   ~SideThread();  // finishes what it was given; continuations nobody ran are dropped
 
-  // Loop thread. False when kCapacity pieces of work wait.
-  bool TryRun(Work work) { return work_.TrySend(std::move(work)); }
+  // Loop thread. False when kCapacity pieces of work have not come back.
+  bool TryRun(Work work);
+  // Loop thread: more than half of that. Who can be refused leaves the rest to who cannot.
+  bool is_half_full() const { return pending_ >= kCapacity / 2; }
   // Loop thread: runs the continuations that are due; says whether there were any.
   bool RunContinuations();
 
  private:
-  static constexpr std::size_t kCapacity = 100'000;
   void Main();
 
   const std::function<void()> wake_;
   Mailbox<Work> work_{kCapacity};
-  Mailbox<Continuation> done_{kCapacity * 2};
+  Mailbox<Continuation> done_{kCapacity};
+  std::size_t pending_ = 0;  // of the loop thread: what has not come back
   std::thread thread_;
 };
 

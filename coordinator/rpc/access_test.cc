@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/rpc/server_fixture.h"
+#include "standard/health.grpc.pb.h"
 
 namespace haul::coordinator {
 namespace {
@@ -101,6 +102,25 @@ TEST_F(AccessTest, HealthAndReflectionAnswerWithoutAToken) {
   EXPECT_THAT(services.status, Succeeds());
   EXPECT_THAT(services.messages,
               ElementsAre(AllOf(HasSubstr("haul.v1.Jobs"), HasSubstr("haul.v1.WorkerSession"))));
+}
+
+TEST_F(AccessTest, WatchesOfHealthAreBoundedSinceTheyNeedNoToken) {
+  constexpr std::size_t kMost = 1000;
+  const auto health = grpc::health::v1::Health::NewStub(channel_);
+  std::deque<Context> contexts;
+  std::deque<std::unique_ptr<grpc::ClientReader<grpc::health::v1::HealthCheckResponse>>> watches;
+  grpc::health::v1::HealthCheckResponse response;
+  const auto watch = [&] {
+    watches.push_back(health->Watch(&contexts.emplace_back(""), {}));
+    return watches.back()->Read(&response);
+  };
+  for (std::size_t i = 0; i < kMost; ++i) ASSERT_TRUE(watch()) << i;
+  EXPECT_FALSE(watch());
+  EXPECT_THAT(watches.back()->Finish(),
+              Fails(grpc::StatusCode::RESOURCE_EXHAUSTED, "there are 1000, which is the limit"));
+  contexts.front().TryCancel();
+  EXPECT_TRUE(Eventually(watch)) << "one that ended makes room";
+  for (Context& context : contexts) context.TryCancel();
 }
 
 TEST_F(AccessTest, HealthKnowsTheServicesByName) {

@@ -14,16 +14,6 @@ using ::testing::SizeIs;
 
 class AttachTest : public ServerTest {
  protected:
-  static v1::HeldAssignment Held(const v1::Assignment& assignment) {
-    v1::HeldAssignment held;
-    held.set_assignment_id(assignment.assignment_id());
-    held.set_job_id(assignment.job_id());
-    held.set_width(assignment.width());
-    v1::TaskRange& range = *held.add_ranges();
-    range.set_first(assignment.first());
-    range.set_count(assignment.count());
-    return held;
-  }
   // What ends the stream of a worker whose hello is this.
   grpc::Status Refusal(const v1::Hello& hello) {
     TestWorker worker(*sessions_);
@@ -88,6 +78,21 @@ TEST_F(AttachTest, WhatAWorkerNeverHadIsDropped) {
   TestWorker worker(*sessions_);
   EXPECT_THAT(worker.Attach(hello).dropped_assignments(), ElementsAre(77u));
   EXPECT_EQ(worker.NextAssignment().count(), 3u) << "the job is given out in earnest";
+}
+
+TEST_F(AttachTest, NoMessageIsLargerThanAWorkerReadsHoweverManySpecsItGets) {
+  constexpr int kJobs = 40;
+  v1::JobSpec spec = ArrayJob(1);
+  spec.mutable_command()->add_arguments(std::string(100 << 10, 'a'));
+  for (int i = 0; i < kJobs; ++i) Accepted(spec);
+  TestWorker worker(*sessions_);
+  worker.Say(TestWorker::Hello("one"));
+  int specs = 0;
+  worker.ReadUntil([&specs](const v1::CoordinatorMessage& message) {
+    EXPECT_LE(message.ByteSizeLong(), std::size_t{2} << 20);
+    for (const v1::Assignment& assignment : message.assignments()) specs += assignment.has_spec();
+    return specs == kJobs;
+  });
 }
 
 TEST_F(AttachTest, WhatATaskWaitsForRunsOnItsCpuAndEndsWithIt) {

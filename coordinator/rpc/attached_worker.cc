@@ -14,6 +14,8 @@ namespace {
 
 // A bundle is closed when it holds this much; what one assignment adds is cut to it too.
 constexpr std::size_t kBundleBytes = 1 << 20;
+constexpr std::size_t kChargedTaskBytes = 16;
+constexpr std::size_t kTaskRangeBytes = 24;
 
 }  // namespace
 
@@ -142,7 +144,9 @@ void AttachedWorker::Assign(const SendAssignment& send, const std::string* job_t
   while (next < send.tasks.end()) {
     std::uint64_t count = send.tasks.end() - next;
     const TaskIndex offset = next - send.tasks.first;
-    std::size_t bytes = 64;
+    const bool with_template = next == send.tasks.first && job_template != nullptr;
+    std::size_t bytes =
+        64 + (with_template ? job_template->size() : 0) + kChargedTaskBytes * send.charged.size();
     if (inputs.count() > 0) {
       std::uint64_t fitting = 0;
       for (; fitting < count && (fitting == 0 || bytes < kBundleBytes); ++fitting) {
@@ -162,9 +166,7 @@ void AttachedWorker::Assign(const SendAssignment& send, const std::string* job_t
     assignment.set_at_most_once(spec.at_most_once);
     assignment.set_depth(spec.depth);
     if (inputs.count() > 0) wire::ToWire(inputs.Slice(offset, count), assignment.mutable_inputs());
-    if (next == send.tasks.first && job_template != nullptr) {
-      assignment.mutable_spec()->ParseFromString(*job_template);
-    }
+    if (with_template) assignment.mutable_spec()->ParseFromString(*job_template);
     for (const ChargedTask& charged : send.charged) {
       if (charged.task < next || charged.task >= next + count) continue;
       v1::ChargedTask& wire = *assignment.add_charged();
@@ -182,7 +184,7 @@ void AttachedWorker::Revoke(const SendRevoke& send) {
 }
 
 void AttachedWorker::Cancel(const SendCancel& send) {
-  v1::Cancel& cancel = *Outgoing(64).add_cancels();
+  v1::Cancel& cancel = *Outgoing(64 + kTaskRangeBytes * send.tasks.size()).add_cancels();
   cancel.set_assignment_id(send.id.value());
   cancel.set_job_id(send.job.value());
   cancel.set_by(send.by);

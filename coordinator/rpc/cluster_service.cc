@@ -117,7 +117,7 @@ void ClusterService::AskWorker(const typename Unary<Request, v1::WorkerStatus>::
     const Worker* found = loop_.core().state().FindWorker(id);
     v1::WorkerStatus reply = found == nullptr ? before : ToWire(loop_.core().state(), *found, true);
     if (found == nullptr) reply.set_state(v1::WORKER_STATE_LEFT);
-    call->Finish(reply);
+    loop_.WhenDurable([call, reply = std::move(reply)] { call->Finish(reply); });
   });
   loop_.Handle(event);
 }

@@ -359,9 +359,11 @@ namespace {
 void AddProgress(const State& state, const Job& job, v1::JobStatus* status) {
   constexpr int kMost = 100;
   for (const WorkerId worker : job.workers) {
-    for (const auto& [key, lane] : state.FindWorker(worker)->lanes) {
-      if (key.job != job.id) continue;
-      for (const AssignmentId id : lane.assignments) {
+    const auto& lanes = state.FindWorker(worker)->lanes;
+    for (const bool alone : {false, true}) {
+      const auto lane = lanes.find(LaneKey{job.id, alone});
+      if (lane == lanes.end()) continue;
+      for (const AssignmentId id : lane->second.assignments) {
         for (const auto& [task, permille] : state.FindAssignment(id)->progress) {
           if (status->progress_size() == kMost) return;
           v1::RunningTask& running = *status->add_progress();

@@ -32,11 +32,11 @@ void FollowCall::Start(Loop& loop, const Call::Pointer& call) {
   if (follow->reads_recent_) loop.KeepRecent(follow->job_);
   call->set_on_done([follow] { follow->Finish(absl::CancelledError("the client is gone")); });
   follow->busy_ = true;
-  loop.WhenDurable([follow] {
+  v1::FollowReply first;
+  first.set_cursor(query.cursor);
+  follow->AddStatus(first);
+  loop.WhenDurable([follow, first = std::move(first)] {
     follow->busy_ = false;
-    v1::FollowReply first;
-    first.set_cursor(follow->query_.cursor);
-    follow->AddStatus(first);
     follow->Write(first, false);
   });
 }
@@ -92,7 +92,10 @@ void FollowCall::OnPage(absl::StatusOr<OutcomePage> page) {
   if (job == nullptr) return Finish(absl::NotFoundError("the job was forgotten"));
   if (!page->complete) news_ = true;
   query_.cursor = page->next_cursor;
-  const bool all_sent = page->complete && (ended_durable_ || !call_->request().follow());
+  // That it has ended is told when that is on the disk, which Pump waits for.
+  const bool end_is_ahead = job->is_ended() && !ended_durable_;
+  const bool all_sent =
+      page->complete && !end_is_ahead && (ended_durable_ || !call_->request().follow());
   if (page->entries.empty() && !all_sent) return Pump();
   v1::FollowReply reply;
   reply.set_cursor(page->next_cursor);
@@ -107,8 +110,8 @@ void FollowCall::OnPage(absl::StatusOr<OutcomePage> page) {
       outcome.set_host(worker->host);
     }
   }
-  if (all_sent || ReadClocks().monotonic_us - status_sent_us_ >= kStatusIntervalUs)
-    AddStatus(reply);
+  const bool is_due = ReadClocks().monotonic_us - status_sent_us_ >= kStatusIntervalUs;
+  if (all_sent || (is_due && !end_is_ahead)) AddStatus(reply);
   Write(reply, all_sent);
 }
 

@@ -24,6 +24,7 @@ class FollowCall : public std::enable_shared_from_this<FollowCall> {
   void Read();
   void OnPage(absl::StatusOr<OutcomePage> page);
   void Write(const v1::FollowReply& reply, bool last);
+  // As it is now: while the job goes on, its counts may be ahead of the disk.
   void AddStatus(v1::FollowReply& reply);
   // With nothing else to say: a status that has changed, now or when the last one is old enough.
   void TellStatus();

@@ -47,14 +47,13 @@ void JobsService::Get(const GetCall::Pointer& call) {
   loop_.ReadTemplate((*job)->id, [this, call, id = (*job)->id](absl::StatusOr<std::string> text) {
     const Job* found = loop_.core().state().FindJob(id);
     if (found == nullptr) return call->Finish(absl::NotFoundError("job: it was forgotten"));
+    if (!text.ok()) return call->Finish(text.status());
     v1::JobStatus reply = ToWire(loop_.core().state(), *found);
-    if (text.ok()) {
-      // All but what changes: an open job is what it was extended to.
-      v1::JobSpec& spec = *reply.mutable_spec();
-      spec.ParseFromString(*text);
-      spec.set_task_count(found->facts.spec.task_count);
-      spec.set_open(found->facts.open);
-    }
+    // All but what changes: an open job is what it was extended to.
+    v1::JobSpec& spec = *reply.mutable_spec();
+    spec.ParseFromString(*text);
+    spec.set_task_count(found->facts.spec.task_count);
+    spec.set_open(found->facts.open);
     loop_.WhenDurable([call, reply = std::move(reply)] { call->Finish(reply); });
   });
 }
@@ -91,7 +90,8 @@ void JobsService::Cancel(const CancelCall::Pointer& call) {
     if (!answer.ok()) return call->Finish(answer.status());
     const Job* found = loop_.core().state().FindJob(id);
     if (found == nullptr) return call->Finish(absl::NotFoundError("job: it was forgotten"));
-    call->Finish(ToWire(loop_.core().state(), *found));
+    loop_.WhenDurable(
+        [call, reply = ToWire(loop_.core().state(), *found)] { call->Finish(reply); });
   });
   const std::string by = call->request().by().empty() ? "a client" : call->request().by();
   loop_.Handle(JobCancelAsked{request, (*job)->id, std::string(CutUtf8(by, limits_.name_bytes)),
@@ -136,7 +136,11 @@ void JobsService::Fetch(const FetchCall::Pointer& call, std::uint64_t offset) {
       });
     };
   });
-  if (!taken) call->Finish(absl::ResourceExhaustedError("too many readers; try again later"));
+  if (!taken) {
+    call->Finish(absl::ResourceExhaustedError(
+        absl::StrCat("reads: ", SideThread::kCapacity,
+                     " wait for the disk, which is the limit; try again later")));
+  }
 }
 
 }  // namespace haul::coordinator

@@ -12,6 +12,8 @@ namespace haul::coordinator {
 namespace {
 
 constexpr int kReceiveLimitBytes = 16 << 20;  // a worker's bundle; a submit's message is far below
+// Calls at once on one connection; a client's further ones wait there.
+constexpr int kMostStreams = 10'000;
 constexpr int kKeepaliveMs = 10'000;
 
 void SetKeepalive(grpc::ServerBuilder& builder) {
@@ -69,6 +71,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.RegisterService(&server->cluster_.service());
   for (grpc::Service* service : server->standard_.services()) builder.RegisterService(service);
   builder.SetMaxReceiveMessageSize(kReceiveLimitBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostStreams);
   SetKeepalive(builder);
   server->queue_ = builder.AddCompletionQueue();
   server->server_ = builder.BuildAndStart();

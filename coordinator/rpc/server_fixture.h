@@ -139,6 +139,18 @@ class TestWorker {
   grpc::Status status_;
 };
 
+// As the hello of a worker that comes back says it.
+inline v1::HeldAssignment Held(const v1::Assignment& assignment) {
+  v1::HeldAssignment held;
+  held.set_assignment_id(assignment.assignment_id());
+  held.set_job_id(assignment.job_id());
+  held.set_width(assignment.width());
+  v1::TaskRange& range = *held.add_ranges();
+  range.set_first(assignment.first());
+  range.set_count(assignment.count());
+  return held;
+}
+
 inline v1::Outcome Succeeded(std::uint64_t first, std::uint64_t count = 1) {
   v1::Outcome outcome;
   outcome.set_first(first);

@@ -44,6 +44,11 @@ class Upload : public std::enable_shared_from_this<Upload> {
         return loop_.WhenDurable([self = shared_from_this(), status] { self->Fail(status); });
       }
       total_bytes_ = message->total_bytes();
+      // Not RESOURCE_EXHAUSTED, as a full disk is: to try again would not help.
+      if (total_bytes_ > files_.file_limit_bytes()) {
+        return Fail(absl::InvalidArgumentError(absl::StrCat(
+            "total_bytes: ", total_bytes_, " is over the limit of ", files_.file_limit_bytes())));
+      }
       name_ = {.job = JobId(message->job_id()),
                .assignment = AssignmentId(message->assignment_id()),
                .task = message->task(),
@@ -98,7 +103,10 @@ class Upload : public std::enable_shared_from_this<Upload> {
         [self = shared_from_this(), work = std::move(work)]() -> SideThread::Continuation {
           return [self, status = work()] { self->OnWritten(status); };
         });
-    if (!taken) Fail(absl::ResourceExhaustedError("too many uploads; try again later"));
+    if (!taken)
+      Fail(absl::ResourceExhaustedError(
+          absl::StrCat("uploads: ", SideThread::kCapacity,
+                       " pieces wait for the disk, which is the limit; try again later")));
   }
 
   void OnWritten(const absl::Status& status) {

@@ -21,6 +21,8 @@ using grpc::health::v1::HealthCheckResponse;
 using grpc::reflection::v1alpha::ServerReflectionRequest;
 using grpc::reflection::v1alpha::ServerReflectionResponse;
 
+constexpr std::size_t kMostWatches = 1000;  // by whom is not known, so of all together
+
 // The file with everything that it imports, each once.
 void AddFile(const FileDescriptor* file, std::set<std::string>& seen,
              ServerReflectionResponse& response) {
@@ -67,6 +69,12 @@ void StandardServices::Serve(grpc::ServerCompletionQueue* queue) {
   // While anybody can ask, it serves: nothing changes before the call ends with the server.
   using WatchCall = rpc::ServerStreamCall<Health, HealthCheckRequest, HealthCheckResponse>;
   WatchCall::Serve(server, health_, &Health::RequestWatch, [this](const auto& call) {
+    if (watches_ >= kMostWatches) {
+      return call->Finish(absl::ResourceExhaustedError(
+          absl::StrCat("watches: there are ", watches_, ", which is the limit; try again later")));
+    }
+    ++watches_;
+    call->set_on_done([this] { --watches_; });
     HealthCheckResponse response;
     response.set_status(IsServed(call->request().service()) ? HealthCheckResponse::SERVING
                                                             : HealthCheckResponse::SERVICE_UNKNOWN);

@@ -3,6 +3,7 @@
 // connection and hand it over. No token is asked for. Loop thread.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ class StandardServices {
       const grpc::reflection::v1alpha::ServerReflectionRequest& request) const;
 
   const std::vector<std::string> served_;
+  std::size_t watches_ = 0;
   Health health_;
   Reflection reflection_;
 };

@@ -59,7 +59,8 @@ void SubmitCall::Accept() {
   if (spec_.is_open && input_set_.is_none()) input_set_ = loop_.NewInputSet();
   spec_.input_set = input_set_;
   spec_.input_bytes = input_bytes_;
-  if (absl::Status status = loop_.CheckRoom(spec_); !status.ok()) {
+  std::string job_template = wire_spec_.SerializeAsString();
+  if (absl::Status status = loop_.CheckRoom(spec_, job_template.size()); !status.ok()) {
     Drop();
     return call_->Finish(status);
   }
@@ -75,7 +76,7 @@ void SubmitCall::Accept() {
     reply.set_already_accepted(submitted.already_accepted);
     self->call_->Finish(reply);
   });
-  loop_.Handle(JobSubmitted{request, spec_}, {.job_template = wire_spec_.SerializeAsString()});
+  loop_.Handle(JobSubmitted{request, spec_}, {.job_template = std::move(job_template)});
 }
 
 void SubmitCall::Drop() {

@@ -111,7 +111,7 @@ TEST_F(SubmitTest, AClientThatVanishesHasSubmittedNothing) {
 
 TEST_F(SubmitTest, TheMemoryOfAVolatileSubmitThatVanishedIsFree) {
   coordinator_.reset();
-  options_.volatile_bytes = 1 << 20;
+  options_.volatile_bytes = 2 << 20;
   Start();
   constexpr std::size_t kMostOfIt = 10 * kValueLimitBytes;
   for (int round = 0; round < 3; ++round) {
@@ -127,6 +127,44 @@ TEST_F(SubmitTest, TheMemoryOfAVolatileSubmitThatVanishedIsFree) {
     EXPECT_FALSE(submit->writer->Finish().ok());
   }
   EXPECT_TRUE(Eventually([&] { return HasRoom(kMostOfIt); }));
+}
+
+TEST_F(SubmitTest, VolatileJobsThatHaveEndedTakeRoomUntilTheyAreForgotten) {
+  coordinator_.reset();
+  options_.volatile_bytes = 100'000;
+  Start();
+  v1::JobSpec spec = ArrayJob(1);
+  spec.set_volatile_job(true);
+  spec.mutable_command()->add_arguments(std::string(20'000, 'a'));
+  std::vector<std::uint64_t> jobs;
+  v1::SubmitReply reply;
+  grpc::Status status = Submit({Whole(spec)}, &reply);
+  for (; status.ok() && jobs.size() < 10; status = Submit({Whole(spec)}, &reply)) {
+    jobs.push_back(reply.job_id());
+    EXPECT_THAT(Cancel(Job(reply.job_id())), Succeeds());
+  }
+  EXPECT_THAT(status, Fails(grpc::StatusCode::RESOURCE_EXHAUSTED, "haul job forget"));
+  ASSERT_FALSE(jobs.empty());
+  EXPECT_THAT(Submit({Begin(spec)}), Fails(kInvalid, "before it was complete"));
+  Context context;
+  v1::ForgetJobRequest forget;
+  *forget.mutable_job() = Job(jobs.front());
+  v1::ForgetJobReply forgotten;
+  EXPECT_THAT(jobs_->Forget(&context, forget, &forgotten), Succeeds());
+  EXPECT_THAT(Submit({Whole(spec)}), Succeeds());
+}
+
+TEST_F(SubmitTest, ATemplateThatIsDamagedIsAnErrorNotAJobWithoutACommand) {
+  const std::uint64_t job = Accepted(ArrayJob(1));
+  ASSERT_THAT(Cancel(Job(job)), Succeeds());  // it has ended: its template is on the disk alone
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open((options_.data_dir + "/haul.db").c_str(), &database), SQLITE_OK);
+  sqlite3_busy_timeout(database, 30'000);
+  EXPECT_EQ(sqlite3_exec(database, "UPDATE jobs SET template = x'00'", nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(database);
+  v1::JobStatus status;
+  EXPECT_THAT(Get(Job(job), &status), Fails(grpc::StatusCode::DATA_LOSS, ""));
 }
 
 TEST_F(SubmitTest, HalfClosingDoesNotCompleteIt) {

@@ -99,6 +99,12 @@ TEST_F(UploadTest, MoreOrFewerBytesThanAnnouncedLeaveNoFile) {
   EXPECT_TRUE(Eventually([this] { return Files() == 0; })) << Files();
 }
 
+TEST_F(UploadTest, WhatIsTooLargeIsRefusedBeforeItCame) {
+  EXPECT_THAT(Upload({First((1ull << 30) + 1, "abc")}),
+              Fails(kInvalid, "total_bytes: 1073741825 is over the limit of 1073741824"));
+  EXPECT_EQ(Files(), 0);
+}
+
 TEST_F(UploadTest, AnUploadThatBreaksOffLeavesNoFile) {
   Context context;
   v1::UploadReply reply;
@@ -122,6 +128,33 @@ TEST_F(UploadTest, WhatNobodyHoldsIsNotTaken) {
   EXPECT_THAT(Upload({request}), Fails(grpc::StatusCode::NOT_FOUND, "assignment_id"));
   EXPECT_EQ(Files(), 0);
   EXPECT_FALSE(std::filesystem::exists(absl::StrCat(options_.data_dir, "/outputs/", job_ + 1)));
+}
+
+TEST_F(UploadTest, WhatWasHandedOverOutlivesARestartBeforeItsOutcome) {
+  std::string file, fetched;
+  ASSERT_THAT(Upload({First(3, "abc")}, &file), Succeeds());
+  v1::UploadRequest error_output = First(4, "oops");
+  error_output.set_error_output(true);
+  ASSERT_THAT(Upload({error_output}), Succeeds());
+  coordinator_.reset();
+  Start();
+
+  v1::Hello hello = TestWorker::Hello("one");
+  *hello.add_held() = Held(assignment_);
+  TestWorker worker(*sessions_);
+  EXPECT_EQ(worker.Attach(hello).dropped_assignments_size(), 0);
+  v1::Outcome outcome = Succeeded(1);
+  outcome.set_output_file(file);
+  outcome.set_output_bytes(3);
+  worker.Report(assignment_, outcome);
+  worker.AwaitDurable();
+  EXPECT_THAT(Fetch(job_, file, 0, &fetched), Succeeds());
+  EXPECT_EQ(fetched, "abc");
+
+  coordinator_.reset();
+  Start();
+  EXPECT_THAT(Fetch(job_, file), Succeeds());
+  EXPECT_EQ(Files(), 1) << "its task has ended, and the outcome names one";
 }
 
 TEST_F(UploadTest, OnlyAnOutputOfTheJobIsFetched) {

@@ -1,4 +1,5 @@
-// The store of volatile jobs, and of tests: everything in memory, within a bound.
+// The store of volatile jobs, and of tests: everything in memory, within a bound if it is given
+// one.
 //
 // Threads as in store.h; readers and the store share one lock, held for one call: a page, the
 // inputs of a range, a commit. Recover may be called again: it then stands for another start over
@@ -15,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,7 +34,8 @@ namespace haul::coordinator {
 
 class MemoryStore final : public Store {
  public:
-  explicit MemoryStore(std::size_t byte_limit) : byte_limit_(byte_limit) {}
+  explicit MemoryStore(std::size_t byte_limit = std::numeric_limits<std::size_t>::max())
+      : byte_limit_(byte_limit) {}
 
   absl::StatusOr<Recovered> Recover() override;
   absl::Status Commit(const std::vector<Write>& writes) override;

@@ -152,7 +152,7 @@ absl::Status OutputFiles::Writer::Append(std::string_view piece) {
   }
   if (bytes_ + piece.size() > files_.file_limit_bytes_) {
     status_ = absl::ResourceExhaustedError(
-        absl::StrCat("the output passes the limit of ", files_.file_limit_bytes_, " bytes"));
+        absl::StrCat("data: the output passes the limit of ", files_.file_limit_bytes_, " bytes"));
     return status_;
   }
   status_ = WriteAll(fd_, piece, path_);
@@ -233,7 +233,7 @@ absl::Status OutputFiles::RemoveJob(JobId job) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<OutputFiles::Garbage> OutputFiles::CollectGarbage(IsReferenced is_referenced) {
+absl::StatusOr<OutputFiles::Garbage> OutputFiles::CollectGarbage(IsNeeded is_needed) {
   std::error_code error;
   std::vector<JobId> jobs;
   for (fs::directory_iterator it(root_, error), end; !error && it != end; it.increment(error)) {
@@ -247,13 +247,13 @@ absl::StatusOr<OutputFiles::Garbage> OutputFiles::CollectGarbage(IsReferenced is
   if (error) return ErrnoStatus(error.value(), "cannot list", root_);
   Garbage garbage;
   for (const JobId job : jobs) {
-    absl::Status collected = CollectJob(job, is_referenced, garbage);
+    absl::Status collected = CollectJob(job, is_needed, garbage);
     if (!collected.ok()) return collected;
   }
   return garbage;
 }
 
-absl::Status OutputFiles::CollectJob(JobId job, IsReferenced is_referenced, Garbage& garbage) {
+absl::Status OutputFiles::CollectJob(JobId job, IsNeeded is_needed, Garbage& garbage) {
   const std::string directory = JobPath(job);
   std::error_code error;
   std::vector<fs::path> unwanted;
@@ -261,9 +261,9 @@ absl::Status OutputFiles::CollectJob(JobId job, IsReferenced is_referenced, Garb
     const std::string file = it->path().filename().string();
     const absl::StatusOr<OutputName> name = OutputName::Parse(absl::StrCat(job.value(), "/", file));
     if (name.ok()) {
-      const absl::StatusOr<bool> referenced = is_referenced(*name);
-      if (!referenced.ok()) return referenced.status();
-      if (*referenced) continue;
+      const absl::StatusOr<bool> needed = is_needed(*name);
+      if (!needed.ok()) return needed.status();
+      if (*needed) continue;
     } else if (!absl::EndsWith(file, kTemporarySuffix)) {
       continue;
     }

@@ -2,8 +2,8 @@
 // directory, named by job, assignment and task. An outcome holds the reference, a path relative to
 // outputs/.
 //
-// A file is complete and durable from the moment its reference is given out. Files of outcomes that
-// were never recorded are garbage, collected at the next start.
+// A file is complete and durable from the moment its reference is given out. Files that the outcome
+// of their task does not refer to are garbage, collected at a start once the task has ended.
 //
 // Threads: belongs to one thread, its writers too; Read and Parse may be called on any. Writers
 // must not outlive it.
@@ -79,6 +79,7 @@ class OutputFiles {
   // Up to `length` bytes (a piece at most) from `offset`; empty at the end. NOT_FOUND.
   absl::StatusOr<std::string> Read(std::string_view reference, std::uint64_t offset,
                                    std::size_t length) const;
+  std::uint64_t file_limit_bytes() const { return file_limit_bytes_; }
   // All outputs of a job; OK if there are none.
   absl::Status RemoveJob(JobId job);
 
@@ -86,17 +87,17 @@ class OutputFiles {
     std::uint64_t files = 0;
     std::uint64_t bytes = 0;
   };
-  // At start, before there are writers: removes temporary files and those that are not referenced.
+  // At start, before there are writers: removes temporary files and those that are not needed.
   // Files that Haul did not name are left alone.
-  using IsReferenced = absl::FunctionRef<absl::StatusOr<bool>(const OutputName&)>;
-  absl::StatusOr<Garbage> CollectGarbage(IsReferenced is_referenced);
+  using IsNeeded = absl::FunctionRef<absl::StatusOr<bool>(const OutputName&)>;
+  absl::StatusOr<Garbage> CollectGarbage(IsNeeded is_needed);
 
  private:
   OutputFiles(std::string root, std::uint64_t file_limit_bytes)
       : root_(std::move(root)), file_limit_bytes_(file_limit_bytes) {}
   absl::Status MakeJobDirectory(JobId job);
   std::string JobPath(JobId job) const;
-  absl::Status CollectJob(JobId job, IsReferenced is_referenced, Garbage& garbage);
+  absl::Status CollectJob(JobId job, IsNeeded is_needed, Garbage& garbage);
 
   const std::string root_;
   const std::uint64_t file_limit_bytes_;
