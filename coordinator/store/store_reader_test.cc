@@ -106,7 +106,9 @@ class LongReadTest : public StoreReaderTest {
       const auto page = reader->ReadOutcomes(query);
       EXPECT_TRUE(page.ok()) << page.status();
       complete = !page.ok() || page->complete || page->next_cursor <= query.cursor;
-      if (complete) EXPECT_TRUE(page.ok() && page->complete) << query.cursor;
+      if (complete) {
+        EXPECT_TRUE(page.ok() && page->complete) << query.cursor;
+      }
       if (!page.ok()) continue;
       for (const TaskRange range : RangesOf(*page)) read.ranges.push_back(range);
       query.cursor = page->next_cursor;
