@@ -174,8 +174,9 @@ void Checkers::CheckParent(JobId id, const JobHistory& job) {
   const JobHistory* of_parent = Find(parent.job);
   if (parent.assignment.is_none() || of_parent == nullptr) return;
   const TaskHistory& history = of_parent->tasks.at(parent.task);
-  // What leaves just after the parent's outcome, or its next assignment, was decided before.
-  const std::int64_t before_us = timeline_.now_us() - 100'000;
+  // What leaves just after the parent's outcome, or its next assignment, was decided before: it
+  // waited for the commit under way and for its own, each up to 0.8 s on a slow disk.
+  const std::int64_t before_us = timeline_.now_us() - 2'000'000;
   const bool ended = history.has_outcome && before_us > history.outcome_us;
   const bool starts_anew =
       history.last_released > parent.assignment && before_us > history.released_us;
