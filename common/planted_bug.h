@@ -46,6 +46,7 @@ enum class PlantedBug : std::uint8_t {
   kForgottenBeforeDurable,  // outcomes are forgotten when they are sent
   kProcessShared,           // tasks that want a process of their own share one
   kResumedBeyondCpus,       // tasks whose children ended go on, whether a cpu is free or not
+  kTokenUsedTwice,          // what may have started starts again under the same assignment
   // What both use.
   kIntervalOffByOne,
   // The shells, as the simulation plays them.

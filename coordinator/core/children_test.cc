@@ -141,6 +141,8 @@ TEST_F(ChildrenTest, TheyEndWithTheirParentsStart) {
   EXPECT_THAT(JobOf(of_first).facts.cancel->by, HasSubstr("the end of its parent, task 0 of job"));
   EXPECT_FALSE(JobOf(of_second).facts.cancel);
   EXPECT_THAT(SubmitRefused(ChildOf(parent, 0)).message(), HasSubstr("parent: task 0 of job"));
+  HandBack(parent, {1, 1}, HandBackReason::kExecutorDied);
+  EXPECT_TRUE(JobOf(of_second).facts.cancel) << "the next start of its parent has its own";
 }
 
 TEST_F(ChildrenTest, TheyEndWhenTheirParentsWorkerIsLostAndSoDoTheirOwn) {

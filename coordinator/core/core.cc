@@ -23,10 +23,12 @@ std::string FunctionList(const State& state) {
 }
 
 // Whether the worker will still answer for some of the job when a message sent now arrives. What it
-// was asked to give back may be on its way here, and so may all of a job that it refuses.
-bool SurelyHolds(const State& state, const Worker& worker, JobId job) {
+// was asked to give back may be on its way here, and so may all of a job that it refuses, or all
+// functions that ran in an executor that died.
+bool SurelyHolds(const State& state, const Worker& worker, const Job& job) {
+  if (job.facts.spec.kind == WorkKind::kFunction) return false;
   for (const bool alone : {false, true}) {
-    const auto lane = worker.lanes.find(LaneKey{job, alone});
+    const auto lane = worker.lanes.find(LaneKey{job.id, alone});
     if (lane == worker.lanes.end() || !lane->second.ran_some) continue;
     for (const AssignmentId id : lane->second.assignments) {
       if (!state.FindAssignment(id)->revoke_asked) return true;
@@ -277,7 +279,7 @@ void Core::Carry(const Feed& feed) {
     const TaskRange tasks = from.First(std::min(left, limit));
     if (tasks.count == 0) break;
     left -= tasks.count;
-    const bool with_spec = !SurelyHolds(state_, worker, feed.job);
+    const bool with_spec = !SurelyHolds(state_, worker, job);
     const AssignmentId id(epoch_, ++last_assignment_);
     Note(AssignmentOpened{.id = id,
                           .job = feed.job,

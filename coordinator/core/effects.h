@@ -57,7 +57,7 @@ struct SendAssignment {
   TaskRange tasks;
   std::uint32_t width = 1;
   bool alone = false;
-  bool with_spec = false;  // the worker answers for nothing else of this job
+  bool with_spec = false;  // the worker may answer for nothing else of this job
   std::vector<ChargedTask> charged;
 };
 struct SendRevoke {

@@ -93,7 +93,9 @@ struct TasksFinished {
   std::vector<OutcomeHeader> outcomes;
 };
 
-enum class HandBackReason : std::uint8_t { kRevoked, kDirectoryMissing, kLeaving };
+// Tasks that have not started, or those of an executor that died, which may have: never of a job
+// that starts them at most once.
+enum class HandBackReason : std::uint8_t { kRevoked, kDirectoryMissing, kLeaving, kExecutorDied };
 struct TasksHandedBack {
   SessionId session;
   AssignmentId assignment;

@@ -138,7 +138,7 @@ void Core::On(const TasksHandedBack& event) {
   }
   const Assignment* assignment = state_.FindAssignment(event.assignment);
   if (assignment != nullptr && assignment->worker == worker_id && assignment->job == event.job) {
-    Note(RevokeAnswered{event.assignment});
+    if (event.reason != HandBackReason::kExecutorDied) Note(RevokeAnswered{event.assignment});
     IntervalSet given_back;
     for (const TaskRange& range : event.ranges)
       given_back.Add(assignment->tasks.Intersection(range));

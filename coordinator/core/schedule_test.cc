@@ -282,6 +282,14 @@ TEST_F(RevokeTest, AnswerWithNothingIsAnAnswer) {
   Take<SendRevoke>();
 }
 
+TEST_F(RevokeTest, WhatADeadExecutorHadIsNoAnswer) {
+  HandBack(held_, {1, 1}, HandBackReason::kExecutorDied);
+  EXPECT_TRUE(state().FindAssignment(held_.id)->revoke_asked);
+  Turn();
+  EXPECT_FALSE(Has<SendRevoke>());
+  EXPECT_EQ(TakeAssignment().tasks, (TaskRange{1, 1}));
+}
+
 TEST_F(RevokeTest, CompletionThatCrossesTheRevokeStands) {
   Finish(held_, {1, 40}, 10);
   EXPECT_EQ(JobOf(job_).state(), JobState::kSucceeded);

@@ -210,6 +210,22 @@ TEST_F(SuspectsTest, OfALongBacklogOnlyWhatMayHaveRunIsSuspected) {
   EXPECT_TRUE(JobOf(job).is_ended());
 }
 
+TEST_F(SuspectsTest, HandedBackUnchargedOneStillRunsAlone) {
+  NewWorker();
+  const JobId job = Submit(Tasks(2));
+  for (SendAssignment sent : TakeTurn()) {
+    Finish(sent, sent.tasks, 1, TaskStatus::kCrashed);  // their executor died, nobody knows why
+  }
+  SendAssignment alone = TakeTurn().at(0);
+  ASSERT_TRUE(alone.alone);
+  HandBack(alone, alone.tasks, HandBackReason::kExecutorDied);
+  EXPECT_EQ(JobOf(job).ChargeOf(alone.tasks.first).crashes, 0u);
+  const TaskRange task = alone.tasks;
+  alone = TakeTurn().at(0);
+  EXPECT_EQ(alone.tasks, task);
+  EXPECT_TRUE(alone.alone);
+}
+
 TEST_F(SuspectsTest, WhatIsCancelledIsNotSuspected) {
   const SessionId session = NewWorker();
   const JobId job = Submit(Tasks(2));

@@ -299,6 +299,30 @@ TEST_F(WorkerTest, MissingDirectoryIsAskedElsewhere) {
   EXPECT_TRUE(JobOf(job).refused_by.contains(WorkerOf(session).id));
 }
 
+TEST_F(WorkerTest, WhatADeadExecutorHadStartsUnderALaterAssignmentThatBringsTheSpec) {
+  WorkerProfile profile = Profile("w", 2000);
+  profile.functions = {{"f", "()", "lib"}};
+  Connect(profile);
+  JobSpec spec = Tasks(10);
+  spec.kind = WorkKind::kFunction;
+  spec.function = "f";
+  spec.signature = "()";
+  const JobId job = Submit(spec);
+  Turn();
+  Finish(TakeAssignment(), {0, 1});
+  Turn();
+  const SendAssignment first = TakeAssignment();
+  EXPECT_TRUE(first.with_spec) << "what else it has of the job may be on its way back";
+  HandBack(first, first.tasks, HandBackReason::kExecutorDied);
+  Turn();
+  const SendAssignment again = TakeAssignment();
+  EXPECT_EQ(again.tasks, first.tasks);
+  EXPECT_GT(again.id, first.id) << "the fencing token";
+  EXPECT_TRUE(again.with_spec);
+  EXPECT_FALSE(again.alone);
+  EXPECT_THAT(JobOf(job).facts.charges, IsEmpty());
+}
+
 TEST_F(WorkerTest, CancelReachesAWorkerThatWasAway) {
   const SessionId session = Connect("w");
   const JobId job = Submit(Tasks(1));

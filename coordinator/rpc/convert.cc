@@ -335,6 +335,9 @@ absl::StatusOr<TasksHandedBack> ToCore(SessionId session, const v1::HandedBack& 
     case v1::HandedBack::REASON_LEAVING:
       event.reason = HandBackReason::kLeaving;
       break;
+    case v1::HandedBack::REASON_EXECUTOR_DIED:
+      event.reason = HandBackReason::kExecutorDied;
+      break;
     default:
       event.reason = HandBackReason::kRevoked;
       break;  // also what a newer worker may say

@@ -149,8 +149,8 @@ class Context {
   std::uint64_t job_id() const { return call_.job_id; }
   std::uint64_t task_index() const { return call_.task_index; }
   std::uint32_t attempt() const { return call_.attempt; }  // from 1
-  // Rises with every assignment of the task: a resource that remembers the greatest it saw can
-  // refuse older ones. A start after the death of an executor may have that of the start before.
+  // Rises with every start of the task: a resource that remembers the greatest it saw can refuse
+  // older ones.
   std::uint64_t fencing_token() const { return call_.fencing_token; }
 
   // For people: goes to the worker's log, line by line, behind the ids of the task.

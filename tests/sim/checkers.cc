@@ -37,6 +37,10 @@ void Checkers::OnStart(JobId id, TaskIndex task, ProcessId process, AssignmentId
   const bool is_void =
       assignment <= (job->spec.is_volatile ? starter.volatile_void_through : starter.void_through);
   for (const Start& earlier : history.starts) {
+    if (earlier.assignment == assignment) {
+      Violate(
+          absl::StrCat(NameOf(id, task), " starts again with fencing token ", assignment.value()));
+    }
     if (earlier.excused || is_void) continue;
     Violate(absl::StrCat(NameOf(id, task), " starts again without a reason: in process ",
                          process.value(), ", assignment ", assignment.value(), ", after process ",
@@ -85,11 +89,10 @@ Start* Checkers::FindStart(JobId id, TaskIndex task, ProcessId process, Assignme
   JobHistory* job = Find(id);
   if (job == nullptr) return nullptr;
   std::vector<Start>& starts = job->tasks.at(task).starts;
-  // The same assignment may start it twice at its worker, after an executor died.
-  const auto it = std::find_if(starts.rbegin(), starts.rend(), [&](const Start& start) {
+  const auto it = std::find_if(starts.begin(), starts.end(), [&](const Start& start) {
     return start.process == process && start.assignment == assignment;
   });
-  return it == starts.rend() ? nullptr : &*it;
+  return it == starts.end() ? nullptr : &*it;
 }
 
 void Checkers::OnProcessShared(JobId job, TaskIndex task, std::uint64_t tasks) {

@@ -55,6 +55,7 @@ constexpr Named kBugs[] = {
     HAUL_NAMED(kCapacityIgnored),
     HAUL_NAMED(kHandBackSwallowed),
     HAUL_NAMED(kForgottenBeforeDurable),
+    HAUL_NAMED(kTokenUsedTwice),
     HAUL_NAMED(kIntervalOffByOne),
     HAUL_NAMED(kStaleOutcomeAccepted),
     HAUL_NAMED(kEffectsBeforeCommit),

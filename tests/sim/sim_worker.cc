@@ -35,6 +35,8 @@ coordinator::HandBackReason ToCoordinator(worker::HandBackReason reason) {
       return coordinator::HandBackReason::kDirectoryMissing;
     case worker::HandBackReason::kLeaving:
       return coordinator::HandBackReason::kLeaving;
+    case worker::HandBackReason::kExecutorDied:
+      return coordinator::HandBackReason::kExecutorDied;
   }
   HAUL_UNREACHABLE("all reasons are above");
 }

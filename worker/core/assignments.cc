@@ -181,10 +181,10 @@ void Core::Record(AssignmentId id, Outcome outcome) {
   Emit(RecordOutcome{id, std::move(outcome)});
 }
 
-// Those of `tasks` that must not start again, here or elsewhere, since they may have started.
+// Those of `tasks` that must not start again under this assignment, since they may have started.
 IntervalSet Core::MayHaveStarted(AssignmentId id, const IntervalSet& tasks) const {
   const HeldAssignment& assignment = state_.assignments.at(id);
-  if (!assignment.at_most_once || assignment.cancelled) return {};
+  if (assignment.cancelled) return {};
   IntervalSet started = tasks;
   started.Remove(assignment.pending);
   started.Remove(assignment.revoked);

@@ -214,7 +214,8 @@ void Core::On(const StopRequested&) {
     StopRunsOf(id, true);
     IntervalSet unanswered = assignment.held;
     unanswered.Remove(state_.owed.TasksOf(id));
-    const IntervalSet lost = MayHaveStarted(id, unanswered);
+    const IntervalSet lost =
+        assignment.at_most_once ? MayHaveStarted(id, unanswered) : IntervalSet();
     unanswered.Remove(lost);
     RecordAll(id, lost, TaskStatus::kLost, Cause::kWorkerLost, "its worker was stopped");
     state_.uploading_count -= assignment.uploading.size();

@@ -360,6 +360,8 @@ class World {
         const TaskRange task = waiting.First(1);
         waiting.Remove(task);
         executor.running.insert({assignment, task.first});
+        EXPECT_TRUE(started_.insert({assignment, task.first}).second)
+            << "a start has the token of an earlier one";
       }
     }
   }
@@ -509,6 +511,7 @@ class World {
   std::deque<std::pair<AssignmentId, Event>> ended_commands_;  // not told yet
   std::deque<CommandsWithdrawn> withdrawn_;
   std::set<Key> uploads_;
+  std::set<Key> started_;  // by executors, ever
   std::map<ExecutorId, FakeExecutor> executors_;
   std::set<ExecutorId> ending_;
 };

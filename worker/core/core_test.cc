@@ -323,17 +323,16 @@ TEST_F(CoreTest, CancelledFunctionsComeBackFromTheirExecutorOrStop) {
   EXPECT_EQ(worker().Take<StopTasks>().tasks, (TaskRange{1, 3}));
   worker().Send(TasksReclaimed{kExecutor, kFirst, {2, 2}});
   EXPECT_EQ(worker().Take<RecordOutcome>().outcome.tasks, (TaskRange{2, 2}));
-  // The one that runs does not listen: its executor ends, and what ran beside it runs again.
+  // The one that runs does not listen: its executor ends, and what ran beside it goes elsewhere.
   worker().now.monotonic_us = worker().core.NextDeadlineUs().value();
   worker().Send(TimePassed{});
   EXPECT_EQ(worker().Take<EndExecutor>().executor, kExecutor);
   worker().Send(ExecutorDied{
       .executor = kExecutor, .suspects = {{kFirst, 0}, {kFirst, 1}}, .code = 9, .message = {}});
+  ExpectHandedBack({{0, 1}, {4, 6}}, HandBackReason::kExecutorDied);
   worker().Take<StartExecutor>();
   EXPECT_EQ(worker().Take<RecordOutcome>().outcome.tasks, (TaskRange{1, 1}));
   worker().Send(ExecutorReady{ExecutorId(2)});
-  EXPECT_EQ(worker().Take<StartRun>().tasks, (TaskRange{0, 1}));
-  EXPECT_EQ(worker().Take<StartRun>().tasks, (TaskRange{4, 6}));
 }
 
 TEST_F(CoreTest, CancelledFunctionsThatStopInTimeKillNobody) {
@@ -565,7 +564,7 @@ TEST_F(CoreTest, HigherPriorityTakesTheBacklogOfLowerBackAndTheCpuThatEndsNext) 
   ExpectRun({2, 98}, 1);
 }
 
-TEST_F(CoreTest, DeathOfAnExecutorNamesItsSuspectsAndTheRestRunsAgain) {
+TEST_F(CoreTest, DeathOfAnExecutorNamesItsSuspectsAndTheRestIsHandedBack) {
   WelcomeForFunctions();
   worker().Send(Functions(kFirst, kJob, {0, 100}, 2));
   ExpectRun({0, 100}, 2);
@@ -585,12 +584,13 @@ TEST_F(CoreTest, DeathOfAnExecutorNamesItsSuspectsAndTheRestRunsAgain) {
   const Outcome suspect = worker().Take<RecordOutcome>().outcome;
   EXPECT_EQ(suspect.tasks, (TaskRange{11, 1}));
   EXPECT_FALSE(suspect.culprit);
+  // A second start under this assignment would have the fencing token of the first.
+  ExpectHandedBack({{12, 88}}, HandBackReason::kExecutorDied);
   EXPECT_EQ(worker().Take<StartExecutor>().executor, ExecutorId(2));
   worker().Send(ExecutorReady{ExecutorId(2)});
-  ExpectRun({12, 88}, 2, ExecutorId(2));
 }
 
-TEST_F(CoreTest, ATaskWhoseTimeWasUpFailsAndWhatRanBesideItRunsAgain) {
+TEST_F(CoreTest, ATaskWhoseTimeWasUpFailsAndWhatRanBesideItIsHandedBack) {
   WelcomeForFunctions();
   worker().Send(Functions(kFirst, kJob, {0, 4}, 2));
   ExpectRun({0, 4}, 2);
@@ -599,9 +599,8 @@ TEST_F(CoreTest, ATaskWhoseTimeWasUpFailsAndWhatRanBesideItRunsAgain) {
   const Outcome culprit = worker().Take<RecordOutcome>().outcome;
   EXPECT_EQ(culprit.status, TaskStatus::kFailed);
   EXPECT_EQ(culprit.cause, Cause::kTimeout);
+  ExpectHandedBack({{1, 3}}, HandBackReason::kExecutorDied);
   worker().Take<StartExecutor>();
-  worker().Send(ExecutorReady{ExecutorId(2)});
-  ExpectRun({1, 3}, 2, ExecutorId(2));
 }
 
 TEST_F(CoreTest, ATaskAloneHasAnExecutorOfItsOwnThatEndsWithIt) {
@@ -621,7 +620,7 @@ TEST_F(CoreTest, ATaskAloneHasAnExecutorOfItsOwnThatEndsWithIt) {
   worker().Send(ExecutorDied{.executor = ExecutorId(2), .suspects = {}, .message = {}});
 }
 
-TEST_F(CoreTest, FunctionsThatDoNotStopAreKilledAndTheOthersRunAgain) {
+TEST_F(CoreTest, FunctionsThatDoNotStopAreKilledAndTheOthersAreHandedBack) {
   WelcomeForFunctions();
   worker().Send(Functions(kFirst, kJob, {0, 5}, 1));
   ExpectRun({0, 5}, 1);
@@ -636,12 +635,12 @@ TEST_F(CoreTest, FunctionsThatDoNotStopAreKilledAndTheOthersRunAgain) {
   EXPECT_EQ(worker().Take<EndExecutor>().executor, kExecutor);
   worker().Send(ExecutorDied{
       .executor = kExecutor, .suspects = {{kFirst, 0}, {kSecond, 0}}, .code = 9, .message = {}});
+  ExpectHandedBack({{0, 1}}, HandBackReason::kExecutorDied);
   worker().Take<StartExecutor>();
   const Outcome cancelled = worker().Take<RecordOutcome>().outcome;
   EXPECT_EQ(cancelled.tasks, (TaskRange{0, 1}));
   EXPECT_EQ(cancelled.status, TaskStatus::kCancelled);
-  worker().Send(ExecutorReady{ExecutorId(2)});
-  ExpectRun({0, 1}, 1, ExecutorId(2));
+  EXPECT_EQ(worker().Take<ForgetAssignment>().assignment, kSecond);
 }
 
 TEST_F(CoreTest, ExecutorsThatDieAtOnceAreRestartedLaterAndLater) {

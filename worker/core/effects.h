@@ -124,7 +124,7 @@ struct VoidBatch {
   std::uint64_t sequence = 0;
 };
 
-enum class HandBackReason : std::uint8_t { kRevoked, kDirectoryMissing, kLeaving };
+enum class HandBackReason : std::uint8_t { kRevoked, kDirectoryMissing, kLeaving, kExecutorDied };
 // Not to be repeated after a reconnect: the next hello says the same by not listing the tasks.
 struct SendHandedBack {
   AssignmentId assignment;

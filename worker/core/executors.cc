@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/planted_bug.h"
 #include "worker/core/core.h"
 
 namespace haul::worker {
@@ -154,6 +155,8 @@ std::vector<Suspect> Core::Unreported(const ExecutorState& executor) const {
   return suspects;
 }
 
+// What may have started goes back to the coordinator: it starts again under another assignment,
+// whose token is greater, and what the first start submitted is cancelled.
 std::vector<AssignmentId> Core::TakeBackRuns(ExecutorId executor_id, ExecutorState& executor) {
   std::vector<AssignmentId> ids;
   for (auto& [id, run] : executor.runs) {
@@ -162,10 +165,16 @@ std::vector<AssignmentId> Core::TakeBackRuns(ExecutorId executor_id, ExecutorSta
     EraseJobIfUnused(run.job);
     if (run.abandoned) continue;
     HeldAssignment& assignment = state_.assignments.at(id);
-    const IntervalSet lost = MayHaveStarted(id, run.unfinished);
-    RecordAll(id, lost, TaskStatus::kLost, Cause::kWorkerLost, "its executor died");
-    run.unfinished.Remove(lost);
+    const IntervalSet started = MayHaveStarted(id, run.unfinished);
+    run.unfinished.Remove(started);
     assignment.pending.Add(run.unfinished);
+    if (assignment.at_most_once) {
+      RecordAll(id, started, TaskStatus::kLost, Cause::kWorkerLost, "its executor died");
+    } else if (Planted(PlantedBug::kTokenUsedTwice)) {
+      assignment.pending.Add(started);
+    } else if (!started.empty()) {
+      HandBack(id, assignment, started, HandBackReason::kExecutorDied, "");
+    }
     ids.push_back(id);
   }
   executor.runs.clear();

@@ -21,6 +21,8 @@ v1::HandedBack::Reason ToWire(HandBackReason reason) {
       return v1::HandedBack::REASON_DIRECTORY_MISSING;
     case HandBackReason::kLeaving:
       return v1::HandedBack::REASON_LEAVING;
+    case HandBackReason::kExecutorDied:
+      return v1::HandedBack::REASON_EXECUTOR_DIED;
   }
   HAUL_CHECK(false);
 }

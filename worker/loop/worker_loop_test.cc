@@ -426,16 +426,31 @@ TEST_F(WorkerLoopTest, FunctionsAreKnownInTheHelloAndRun) {
   }
 }
 
-TEST_F(WorkerLoopTest, AFunctionThatCrashesIsNamedAndTheOthersRun) {
+TEST_F(WorkerLoopTest, AFunctionThatCrashesIsNamedAndTheOthersRunOrAreHandedBack) {
   Start(true);
   v1::CoordinatorMessage message;
   AddCall(message, "crash.v1", 0, "segv");
+  // Two, of which one may run beside it; the second may have started, as far as the worker knows.
+  v1::Assignment& beside = AddCall(message, "crash.v1", 1, "spin");
+  const std::uint64_t beside_id = beside.assignment_id();
+  beside.set_count(2);
+  beside.set_width(1);
+  *beside.mutable_inputs()->mutable_data() += std::string(beside.inputs().data());
+  // There is no cpu for these: they wait for the next executor.
   AddFunctions(message, "noop.v1", 100, 1000);
   Tell(message);
-  RunUntil([&] { return Outcomes().size() == 1001; });
+  RunUntil([&] { return Outcomes().size() + HandedBack() == 1003; });
   const v1::Outcome crashed = Outcomes().at(0);
   EXPECT_EQ(crashed.status(), v1::TASK_STATUS_CRASHED);
   EXPECT_TRUE(crashed.culprit());
+  EXPECT_GE(HandedBack(), 1u);
+  EXPECT_LE(HandedBack(), 2u);
+  for (const v1::WorkerMessage& sent : session.sent) {
+    for (const v1::HandedBack& handed : sent.handed_back()) {
+      EXPECT_EQ(handed.assignment_id(), beside_id);
+      EXPECT_EQ(handed.reason(), v1::HandedBack::REASON_EXECUTOR_DIED);
+    }
+  }
 }
 
 TEST_F(WorkerLoopTest, ALargeResultIsUploadedBesideTheStream) {
