@@ -130,11 +130,7 @@ void Core::On(const JobSubmitted& event) {
 
 void Core::CatchUp(JobId id) {
   const std::int32_t priority = state_.FindJob(id)->facts.spec.priority;
-  const auto& by_use = state_.ready_jobs().by_use();
-  auto least = by_use.lower_bound({priority, 0, JobId()});
-  if (least != by_use.end() && least->job == id) ++least;
-  if (least == by_use.end() || least->priority != priority) return;
-  Note(JobCaughtUp{id, least->virtual_us});
+  Note(JobCaughtUp{id, state_.ready_jobs().StartOf(priority, id)});
 }
 
 void Core::On(const JobForgetAsked& event) {

@@ -69,7 +69,21 @@ class ReadyJobs {
   // All that have ready tasks.
   const absl::btree_set<Use>& by_use() const { return by_use_; }
 
+  // Tasks of this priority used so much: each that has ready tasks had a claim to its share.
+  void Used(std::int32_t priority, std::uint64_t used_us);
+  // Where a job stands that now comes among those of its priority: with the least of the others,
+  // or where the claims of one that was always there would have brought it. A steady flow of new
+  // jobs is so behind whoever waits, however much that one has used.
+  std::uint64_t StartOf(std::int32_t priority, JobId newcomer) const;
+
  private:
+  // One priority's virtual time, as in weighted fair queueing (A. Demers, S. Keshav, S. Shenker,
+  // SIGCOMM 1989).
+  struct Clock {
+    std::uint64_t ready_jobs = 0;
+    std::uint64_t virtual_ns = 0;
+  };
+  void RemoveUse(const Use& use);
   void Enqueue(const JobSpec& spec, const ServeOrder& order, bool apart);
   void Dequeue(const JobSpec& spec, const ServeOrder& order, bool apart);
 
@@ -77,6 +91,7 @@ class ReadyJobs {
   ServeQueue apart_;
   std::uint64_t queued_ = 0;
   absl::btree_set<Use> by_use_;
+  absl::btree_map<std::int32_t, Clock> clocks_;  // by priority
 };
 
 }  // namespace haul::coordinator

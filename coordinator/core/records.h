@@ -261,10 +261,12 @@ struct TasksMeasured {
   std::uint64_t count = 0;
   std::uint64_t busy_ns = 0;
 };
-// The job is first in line and fits no free room; since when.
+// The job is first in line and fits no free room, or those of its tasks that run alone on a worker
+// find none idle; since when.
 struct JobBlocked {
   JobId job;
   std::int64_t since_us = 0;  // 0: no longer
+  bool alone = false;
 };
 // Serving starts: jobs and workers that came from the store wait for each other.
 struct AdoptionBegan {};

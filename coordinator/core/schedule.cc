@@ -34,6 +34,7 @@ class Pass {
         room_.emplace_hint(room_.end(), id, Room{.worker = state_.FindWorker(id)});
       }
     }
+    ReserveForThoseAlone();
     FillRoom();
     FeedLanes();
     AskBackForIdle();
@@ -68,8 +69,10 @@ class Pass {
   bool Place(Candidate& candidate, std::size_t others) {
     if (candidate.ready_alone == 0) return PlaceBeside(candidate, false, others);
     if (!candidate.job->alone_on_worker()) return PlaceBeside(candidate, true, others);
+    if (PlaceOnIdle(candidate)) return true;
     // Until a worker is idle, the rest of the job goes on.
-    return PlaceOnIdle(candidate) || (candidate.ready > 0 && PlaceBeside(candidate, false, others));
+    OnNoneIdle(*candidate.job);
+    return candidate.ready > 0 && PlaceBeside(candidate, false, others);
   }
 
   bool PlaceBeside(Candidate& candidate, bool alone, std::size_t others) {
@@ -80,7 +83,8 @@ class Pass {
     std::uint64_t fitting = 0;
     for (const auto& [id, room] : room_) {
       const std::uint64_t free_milli = room.At(candidate.depth());
-      if (free_milli < cpus || IsKeptFrom(id, job) || !IsEligible(*room.worker, job)) continue;
+      if (free_milli < cpus || IsKeptFrom(id, job, alone) || !IsEligible(*room.worker, job))
+        continue;
       ++fitting;
       if (chosen == nullptr || free_milli > chosen_room) {
         chosen = room.worker;
@@ -105,7 +109,8 @@ class Pass {
     const auto idle = std::find_if(room_.begin(), room_.end(), [&](const auto& entry) {
       const Worker& worker = *entry.second.worker;
       return worker.assigned_tasks == 0 && entry.second.given_milli == 0 &&
-             !IsKeptFrom(entry.first, *candidate.job) && IsEligible(worker, *candidate.job);
+             !IsKeptFrom(entry.first, *candidate.job, /*alone=*/true) &&
+             IsEligible(worker, *candidate.job);
     });
     if (idle == room_.end()) return false;
     Grant(candidate, *state_.FindWorker(idle->first), true, 1);
@@ -122,32 +127,70 @@ class Pass {
     if (job.blocked_since_us != 0 && unblocked_.insert(job.id).second) {
       plan_.blocked.push_back({job.id, 0});
     }
+    if (alone && candidate.ready_alone == 0 && job.alone_blocked_since_us != 0) {
+      plan_.blocked.push_back({job.id, 0, /*alone=*/true});
+    }
   }
 
   // The first in line that fits nowhere: after a while a worker that could run it is kept free for
   // it.
   void OnNoRoom(const Job& job) {
     if (has_blocked_ || unblocked_.contains(job.id)) return;
-    const Worker* best = nullptr;
-    for (const auto& [id, worker] : state_.workers()) {
-      if (!worker.takes_work() || !IsEligible(worker, job)) continue;
-      const std::uint32_t depth = job.facts.spec.depth;
-      if (best == nullptr || worker.free_milli(depth) > best->free_milli(depth)) best = &worker;
-    }
+    const Worker* const best = RoomiestFor(job);
     if (best == nullptr) return;  // nobody ever: that keeps no room from others
     has_blocked_ = true;
     if (job.blocked_since_us == 0) {
       plan_.blocked.push_back({job.id, now_.monotonic_us});
-    } else if (now_.monotonic_us - job.blocked_since_us >= options_.reserve_after_ms * 1000) {
-      reserved_worker_ = best->id;
-      reserved_job_ = &job;
+    } else if (IsLongAgo(job.blocked_since_us)) {
+      Reserve(*best, job, /*alone=*/false);
     }
   }
 
-  // Not for deeper ones: what blocks its cpus may wait for them.
-  bool IsKeptFrom(WorkerId worker, const Job& job) const {
-    return worker == reserved_worker_ && &job != reserved_job_ &&
-           job.facts.spec.depth <= reserved_job_->facts.spec.depth;
+  // Tasks that want a whole worker, while other tasks of their job may go on.
+  void OnNoneIdle(const Job& job) {
+    if (job.alone_blocked_since_us == 0 && alone_noted_.insert(job.id).second) {
+      plan_.blocked.push_back({job.id, now_.monotonic_us, /*alone=*/true});
+    }
+  }
+  // The first of those that have waited for a while, wherever it stands in line: none would ever be
+  // idle while there is enough to do.
+  void ReserveForThoseAlone() {
+    for (const ServeOrder& order : state_.ready_jobs().apart()) {
+      const Job& job = *state_.FindJob(order.job);
+      if (job.ready_alone.empty() || !job.alone_on_worker()) continue;
+      if (job.alone_blocked_since_us == 0 || !IsLongAgo(job.alone_blocked_since_us)) continue;
+      const Worker* const best = RoomiestFor(job);
+      if (best == nullptr) continue;
+      has_blocked_ = true;
+      return Reserve(*best, job, /*alone=*/true);
+    }
+  }
+
+  const Worker* RoomiestFor(const Job& job) const {
+    const std::uint32_t depth = job.facts.spec.depth;
+    const Worker* best = nullptr;
+    for (const auto& [id, worker] : state_.workers()) {
+      if (!worker.takes_work() || !IsEligible(worker, job)) continue;
+      if (best == nullptr || worker.free_milli(depth) > best->free_milli(depth)) best = &worker;
+    }
+    return best;
+  }
+  bool IsLongAgo(std::int64_t since_us) const {
+    return now_.monotonic_us - since_us >= options_.reserve_after_ms * 1000;
+  }
+  void Reserve(const Worker& worker, const Job& job, bool alone) {
+    reserved_worker_ = worker.id;
+    reserved_job_ = &job;
+    reserved_alone_ = alone;
+  }
+
+  // Not for deeper ones: what blocks its cpus may wait for them. `alone`: the job's tasks that want
+  // a whole worker.
+  bool IsKeptFrom(WorkerId worker, const Job& job, bool alone) const {
+    if (worker != reserved_worker_) return false;
+    if (&job == reserved_job_) return reserved_alone_ && !alone;
+    const JobSpec& theirs = reserved_job_->facts.spec;
+    return job.facts.spec.priority <= theirs.priority && job.facts.spec.depth <= theirs.depth;
   }
 
   // Turns grants into tasks, and tops up lanes that run low.
@@ -173,7 +216,7 @@ class Pass {
   }
 
   bool IsDenied(const Worker& worker, const Job& job) const {
-    return IsKeptFrom(worker.id, job) || line_.IsOutranked(job, worker);
+    return IsKeptFrom(worker.id, job, /*alone=*/false) || line_.IsOutranked(job, worker);
   }
 
   void FeedLane(WorkerId worker, const LaneKey& key, std::uint64_t width, std::uint64_t outstanding,
@@ -209,33 +252,51 @@ class Pass {
     return job.running_width + (granted == newly_running_.end() ? 0 : granted->second);
   }
 
-  // A worker with room and nothing to do gets part of what waits elsewhere.
+  // A lane of which something could be asked back, and what waits in it is worth.
+  struct Waiting {
+    std::int64_t backlog_ns = 0;
+    WorkerId worker;
+    bool alone = false;
+    const Job* job = nullptr;
+    const Lane* lane = nullptr;
+  };
+  // The most first.
+  std::vector<Waiting> WorthAskingBack() const {
+    std::vector<Waiting> waiting;
+    for (const auto& [worker_id, key] : state_.backlogged_lanes()) {
+      const Worker& worker = *state_.FindWorker(worker_id);
+      const Job& job = *state_.FindJob(key.job);
+      if (!worker.connected() || job.has_ready() || job.facts.cancel || !MayRunMore(job)) continue;
+      const Lane& lane = worker.lanes.find(key)->second;
+      const auto backlog_ns =
+          static_cast<std::int64_t>(lane.backlog() * job.mean_task_ns / std::max(lane.width, 1u));
+      if (backlog_ns <= options_.revoke_above_ms * 1'000'000) continue;
+      if (LastAssignment(lane).revoke_asked) continue;
+      waiting.push_back({backlog_ns, worker_id, key.alone, &job, &lane});
+    }
+    std::stable_sort(waiting.begin(), waiting.end(), [](const Waiting& a, const Waiting& b) {
+      return a.backlog_ns > b.backlog_ns;
+    });
+    return waiting;
+  }
+
+  // Room that nobody took gets part of what waits elsewhere, or behind few of its job at the same
+  // worker: what comes back is given anew, and wider.
   void AskBackForIdle() {
-    for (const auto& [idle_id, room] : room_) {
-      const Worker& idle = *room.worker;
-      const Lane* best = nullptr;
-      std::int64_t best_ns = options_.revoke_above_ms * 1'000'000;
-      for (const auto& [worker_id, key] : state_.backlogged_lanes()) {
-        const Worker& worker = *state_.FindWorker(worker_id);
-        const Job& job = *state_.FindJob(key.job);
-        if (worker_id == idle_id || !worker.connected() || job.has_ready() || job.facts.cancel ||
-            room.At(job.facts.spec.depth) < job.facts.spec.cpus_milli || IsKeptFrom(idle_id, job) ||
-            !MayRunMore(job) || !IsEligible(idle, job)) {
-          continue;
-        }
-        const Lane& lane = worker.lanes.find(key)->second;
-        const auto backlog_ns =
-            static_cast<std::int64_t>(lane.backlog() * job.mean_task_ns / std::max(lane.width, 1u));
-        if (backlog_ns <= best_ns || LastAssignment(lane).revoke_asked ||
-            asked_.contains(LastAssignment(lane).id)) {
-          continue;
-        }
-        best = &lane;
-        best_ns = backlog_ns;
-      }
-      if (best == nullptr) continue;
-      asked_.insert(LastAssignment(*best).id);
-      plan_.ask_back.push_back({LastAssignment(*best).id, (best->backlog() + 1) / 2});
+    if (room_.empty() || state_.backlogged_lanes().empty()) return;
+    std::vector<Waiting> waiting = WorthAskingBack();
+    for (auto room = room_.begin(); room != room_.end() && !waiting.empty(); ++room) {
+      const auto best = std::find_if(waiting.begin(), waiting.end(), [&](const Waiting& one) {
+        const JobSpec& spec = one.job->facts.spec;
+        return room->second.At(spec.depth) >= spec.cpus_milli &&
+               !(one.worker == room->first && one.alone) &&
+               !IsKeptFrom(room->first, *one.job, one.alone) &&
+               IsEligible(*room->second.worker, *one.job);
+      });
+      if (best == waiting.end()) continue;
+      plan_.ask_back.push_back({LastAssignment(*best->lane).id, (best->lane->backlog() + 1) / 2});
+      asked_.insert(LastAssignment(*best->lane).id);
+      waiting.erase(best);
     }
   }
 
@@ -275,9 +336,11 @@ class Pass {
   absl::btree_map<LaneKey, std::uint64_t> taken_;
   absl::btree_set<AssignmentId> asked_;
   absl::btree_set<JobId> unblocked_;
+  absl::btree_set<JobId> alone_noted_;
   bool has_blocked_ = false;
   WorkerId reserved_worker_;
   const Job* reserved_job_ = nullptr;
+  bool reserved_alone_ = false;  // for those of its tasks that want a whole worker
 };
 
 bool Serves(const WorkerProfile& profile, const JobSpec& spec) {

@@ -50,8 +50,9 @@ class ScheduleTest : public CoreFixture {
       }
     }
     for (const auto& [id, range] : ends) {
-      ended_[sent_.at(id).job] += range.count;
-      Finish(sent_.at(id), range, ms);
+      const JobId job = sent_.at(id).job;
+      ended_[job] += range.count;
+      Finish(sent_.at(id), range, takes_ms_.contains(job) ? takes_ms_.at(job) : ms);
     }
   }
   std::map<SessionId, WorkerId> Sessions() const {
@@ -61,6 +62,7 @@ class ScheduleTest : public CoreFixture {
   }
   std::map<AssignmentId, SendAssignment> sent_;
   std::map<JobId, std::uint64_t> ended_;
+  std::map<JobId, std::int64_t> takes_ms_;  // where that is not what the turn takes
 };
 
 TEST_F(ScheduleTest, TwoThreadsGetTwoTasksThenABacklogOfMeasuredLength) {
@@ -185,6 +187,39 @@ TEST_F(ScheduleTest, MoreJobsThanSlotsAndNobodyStarves) {
   for (const JobId job : jobs) {
     EXPECT_GT(ended_[job], 100u) << "of 2000 ends in all, 200 would be its share; job " << job;
   }
+}
+
+// Beside a long job, eight of one task each are always there, which takes so many ms; those of the
+// long job take 10.
+class FlowTest : public ScheduleTest, public ::testing::WithParamInterface<std::int64_t> {};
+
+TEST_P(FlowTest, ASteadyFlowOfSmallJobsLeavesALongOneItsShare) {
+  Connect("w", 2000);
+  const JobId job = Submit(Tasks(1'000'000));
+  RunTurns(20, 10);
+  ended_.clear();
+  std::vector<JobId> flow;
+  for (int turn = 0; turn < 200; ++turn) {
+    std::erase_if(flow, [&](JobId id) { return JobOf(id).is_ended(); });
+    while (flow.size() < 8) {
+      flow.push_back(Submit(Tasks(1)));
+      takes_ms_[flow.back()] = GetParam();
+    }
+    RunTurns(1, 10);
+  }
+  EXPECT_GT(ended_[job], 0u);
+  EXPECT_LT(ended_[job], 300u) << "of 400 ends; the others do not starve either";
+}
+
+// 0: too short to be measured.
+INSTANTIATE_TEST_SUITE_P(Milliseconds, FlowTest, ::testing::Values(0, 10, 1'000));
+
+TEST_F(ScheduleTest, WhoComesLaterHasNoClaimToWhatOthersUsedMeanwhile) {
+  Connect("w", 1000);
+  const JobId first = Submit(Tasks(100));
+  RunTurns(110, 10);
+  ASSERT_TRUE(JobOf(first).is_ended());
+  EXPECT_EQ(JobOf(Submit(Tasks(1))).virtual_us, JobOf(first).virtual_us) << "nobody else is there";
 }
 
 TEST_F(ScheduleTest, LargeRequestGetsAWorkerReservedWhereRoomIsInPieces) {
@@ -319,6 +354,36 @@ TEST_F(RevokeTest, WorkerThatMayHaveGivenEverythingBackGetsTheSpecAgain) {
   EXPECT_NE(other, job_);
   Turn();
   EXPECT_FALSE(Has<SendRevoke>());
+}
+
+TEST_F(ScheduleTest, WhatWaitsIsGivenWiderWhereItsOwnWorkerHasRoom) {
+  options_.schedule.backlog_target_ms = 1000;
+  Start();
+  Connect("w", 2000);
+  const JobId other = Submit(Tasks(1));
+  const JobId job = Submit(Tasks(41));
+  Turn();
+  const SendAssignment of_other = TakeAssignment();
+  const SendAssignment first = TakeAssignment();
+  ASSERT_EQ(of_other.job, other);
+  ASSERT_EQ(first.tasks, (TaskRange{0, 1}));
+  Finish(first, {0, 1}, 10);
+  Turn();
+  const SendAssignment rest = TakeAssignment();
+  ASSERT_EQ(rest.tasks, (TaskRange{1, 40}));
+  ASSERT_EQ(rest.width, 1u);
+  Finish(of_other, {0, 1}, 10);
+  Turn();
+  const auto revoke = Take<SendRevoke>();
+  EXPECT_EQ(revoke.id, rest.id);
+  HandBack(rest, {21, 20});
+  Turn();
+  const SendAssignment wider = TakeAssignment();
+  EXPECT_EQ(wider.job, job);
+  EXPECT_EQ(wider.width, 2u);
+  EXPECT_EQ(wider.tasks, (TaskRange{21, 20}));
+  Turn();
+  ExpectNoMore();
 }
 
 TEST_F(ScheduleTest, NothingIsAskedBackThatMaxRunningKeepsWhereItIs) {

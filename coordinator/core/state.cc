@@ -9,6 +9,10 @@
 namespace haul::coordinator {
 namespace {
 
+// What a batch of outcomes counts for at least: a worker was kept that long for it, however short
+// its tasks were.
+constexpr std::uint64_t kLeastUseUs = 100;
+
 void Fold(std::uint64_t measured_ns, std::uint64_t& mean_ns) {
   mean_ns = mean_ns == 0 ? measured_ns : (mean_ns + measured_ns + 1) / 2;
 }
@@ -395,12 +399,16 @@ void State::On(const TasksMeasured& record) {
       Fold(mean_ns, it->second.mean_task_ns);
     }
   }
-  job.virtual_us += record.busy_ns / 1000 * job.facts.spec.cpus_milli / 1000;
+  const std::uint64_t busy_us = std::max(record.busy_ns / 1000, kLeastUseUs);
+  const std::uint64_t used_us = busy_us * job.facts.spec.cpus_milli / 1000;
+  job.virtual_us += used_us;
   IndexJob(job);
+  ready_jobs_.Used(job.facts.spec.priority, used_us);
 }
 
 void State::On(const JobBlocked& record) {
-  MutableJob(record.job).blocked_since_us = record.since_us;
+  Job& job = MutableJob(record.job);
+  (record.alone ? job.alone_blocked_since_us : job.blocked_since_us) = record.since_us;
 }
 
 void State::On(const AdoptionEnded&) {

@@ -50,15 +50,16 @@ struct Job {
   JobFacts facts;
 
   // Volatile from here on.
-  IntervalSet ready;                 // neither done nor assigned
-  IntervalSet ready_alone;           // likewise, and each is to run in an executor of its own
-  RecordSequence rests_on = 0;       // an assignment waits for this record
-  std::uint64_t assigned_tasks = 0;  // with workers, running or backlog
-  std::uint64_t running_width = 0;   // how many may be running now
-  std::uint64_t mean_task_ns = 0;    // 0: nothing measured yet
-  bool misjudged = false;            // its tasks take longer than its function did in others
-  std::uint64_t virtual_us = 0;      // cpu time used, comparable among jobs of one priority
-  std::int64_t blocked_since_us = 0;
+  IntervalSet ready;                  // neither done nor assigned
+  IntervalSet ready_alone;            // likewise, and each is to run in an executor of its own
+  RecordSequence rests_on = 0;        // an assignment waits for this record
+  std::uint64_t assigned_tasks = 0;   // with workers, running or backlog
+  std::uint64_t running_width = 0;    // how many may be running now
+  std::uint64_t mean_task_ns = 0;     // 0: nothing measured yet
+  bool misjudged = false;             // its tasks take longer than its function did in others
+  std::uint64_t virtual_us = 0;       // cpu time used, comparable among jobs of one priority
+  std::int64_t blocked_since_us = 0;  // first in line, and fits nowhere
+  std::int64_t alone_blocked_since_us = 0;  // some of it wants a whole worker, and none is idle
   bool started = false;
   std::int64_t kept_open_us = 0;  // monotonic; when whoever extends it was last heard
   bool recovered = false;         // came from the store: waits for adoption

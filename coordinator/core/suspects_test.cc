@@ -165,6 +165,35 @@ TEST_F(SuspectsTest, WhereNoWorkerIdlesOneIsKeptFree) {
   EXPECT_TRUE(JobOf(long_job).is_ended());
 }
 
+TEST_F(SuspectsTest, AWorkerIsKeptFreeAlsoOfTheJobsOtherTasks) {
+  const SessionId first = NewWorker(1000);
+  const JobId job = Submit(Tasks(1000));
+  TakeTurn();  // task 0
+  const SessionId busy = NewWorker(2000);
+  TakeTurn();
+  Die(first);
+  // Of its two tasks one ends, and is followed by the next, while the other one goes on.
+  std::vector<SendAssignment> suspects;
+  for (int turn = 0; turn < 20 && suspects.empty(); ++turn) {
+    Advance(100);
+    Send(WorkerSpoke{busy});
+    if (WorkerOf(busy).assigned_tasks > 0) {
+      const auto& [id, assignment] = *state().assignments().begin();
+      SendAssignment oldest;
+      oldest.session = busy;
+      oldest.id = id;
+      oldest.job = job;
+      Finish(oldest, assignment.tasks.First(1), 2'000);
+    }
+    for (const SendAssignment& sent : TakeTurn()) {
+      if (sent.alone) suspects.push_back(sent);
+    }
+  }
+  ASSERT_THAT(suspects, SizeIs(1));
+  EXPECT_EQ(suspects[0].tasks.first, 0u);
+  EXPECT_GT(JobOf(job).ready.size(), 0u) << "it did not wait for the rest of the job";
+}
+
 TEST_F(SuspectsTest, SuspicionSurvivesTheCoordinatorsRestart) {
   const SessionId first = NewWorker();
   const JobId job = Submit(Tasks(2));
