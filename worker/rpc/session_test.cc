@@ -347,6 +347,27 @@ TEST_F(SessionTest, AnUploadThatIsRefusedIsToldToTheListener) {
   EXPECT_TRUE(absl::IsDataLoss(uploaded[2].status())) << uploaded[2].status();
 }
 
+// Neither of its connection nor of an upload that was to be started again.
+TEST_F(SessionTest, AfterItsEndTheReactorKnowsNothingOfIt) {
+  StartServer();
+  {
+    absl::MutexLock lock(&coordinator.mutex);
+    coordinator.failing_uploads = 1000;
+    coordinator.upload_failure = {grpc::StatusCode::UNAVAILABLE, "not now"};
+  }
+  Start();
+  const std::string path = directory.path("output");
+  std::ofstream(path) << "abc";
+  session->Upload({.id = 1, .task = 1, .total_bytes = 3, .path = path});
+  Until([&] { return Of(&FakeCoordinator::failing_uploads) <= 998; });
+  session.reset();
+  reactor.Wake();
+  bool later = false;
+  reactor.AddTimer(ReadClocks().monotonic_us + 100'000, [&] { later = true; });
+  Until([&] { return later; });
+  EXPECT_TRUE(uploaded.empty());
+}
+
 TEST_F(SessionTest, ClosingDeliversWhatWasSent) {
   StartServer();
   Start();
