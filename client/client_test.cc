@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -128,8 +129,16 @@ class FakeJobs : public v1::Jobs::Service {
 
   grpc::Status Cancel(grpc::ServerContext*, const v1::CancelJobRequest* request,
                       v1::JobStatus* reply) override {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     cancels_.push_back(*request);
+    cancelled_.notify_all();
+    const auto together = [this] { return cancels_.size() >= cancels_together_; };
+    if (!cancelled_.wait_for(lock, std::chrono::seconds(20), together)) {
+      return {grpc::StatusCode::INTERNAL, "it came alone"};
+    }
+    if (cancels_to_break_-- > 0) return {grpc::StatusCode::UNAVAILABLE, "broken"};
+    if (request->job().job_id() == kNoJob) return {grpc::StatusCode::NOT_FOUND, "no such job"};
+    if (request->job().job_id() == kBadJob) return {grpc::StatusCode::INTERNAL, "a bad job"};
     FillStatus(reply, false);
     return grpc::Status::OK;
   }
@@ -145,11 +154,16 @@ class FakeJobs : public v1::Jobs::Service {
   std::vector<std::string> request_ids_;
   std::vector<std::uint64_t> inputs_;
   std::vector<v1::FollowRequest> follows_;
+  static constexpr std::uint64_t kNoJob = 404;
+  static constexpr std::uint64_t kBadJob = 500;
   std::vector<v1::CancelJobRequest> cancels_;
+  std::condition_variable cancelled_;
+  std::size_t cancels_together_ = 0;  // none is answered before so many have come
   std::size_t largest_message_bytes_ = 0;
   int submits_to_break_ = 0;
   int follows_to_break_ = 0;
   int fetches_to_break_ = 0;
+  int cancels_to_break_ = 0;
   grpc::Status submit_error_;
   bool endless_ = false;
 };
@@ -357,6 +371,35 @@ TEST_F(ClientTest, TasksToCancelAreNamedAndNoneIsNotAll) {
   EXPECT_EQ(jobs_.cancels_.size(), 1u);
   EXPECT_TRUE(client->Cancel(JobId{7}).ok());
   EXPECT_EQ(jobs_.cancels_.back().tasks_size(), 0);
+}
+
+TEST_F(ClientTest, ManyJobsAreCancelledSomeAtOnceAndAgainWhereTheConnectionBreaks) {
+  jobs_.cancels_together_ = 8;
+  jobs_.cancels_to_break_ = 10;
+  std::vector<JobId> jobs;
+  std::set<std::uint64_t> expected;
+  for (std::uint64_t id = 1; id <= 100; ++id) {
+    jobs.push_back(JobId{id});
+    expected.insert(id);
+  }
+  const Status status = Connect()->CancelJobs(jobs);
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(jobs_.cancels_.size(), 110u);
+  std::set<std::uint64_t> cancelled;
+  for (const v1::CancelJobRequest& request : jobs_.cancels_) {
+    cancelled.insert(request.job().job_id());
+    EXPECT_EQ(request.tasks_size(), 0);
+  }
+  EXPECT_EQ(cancelled, expected);
+}
+
+TEST_F(ClientTest, AJobThatCannotBeCancelledLeavesTheOthersTheirTurn) {
+  const std::unique_ptr<Client> client = Connect();
+  EXPECT_TRUE(client->CancelJobs({JobId{FakeJobs::kNoJob}}).ok()) << "it is over anyway";
+  std::vector<JobId> jobs(100, JobId{7});
+  jobs.back() = JobId{FakeJobs::kBadJob};
+  EXPECT_THAT(client->CancelJobs(jobs).message(), HasSubstr("a bad job"));
+  EXPECT_EQ(jobs_.cancels_.size(), 101u);
 }
 
 TEST_F(ClientTest, WaitEndsWithTheJobOrAtItsTimeout) {

@@ -42,6 +42,11 @@ class Executor::Impl {
     Close();
     for (OpenJob* job : All()) job->Abandon();
   }
+  std::vector<client::JobId> Jobs() {
+    std::vector<client::JobId> ids;
+    for (const OpenJob* job : All()) ids.push_back(job->id());
+    return ids;
+  }
 
  private:
   client::JobId Open(std::string function, std::string signature) {
@@ -123,6 +128,7 @@ std::shared_ptr<internal::Task> Executor::SubmitEncoded(const std::string& funct
 void Executor::Close() { impl_->Close(); }
 void Executor::Join() { impl_->Join(); }
 void Executor::Terminate() { impl_->Terminate(); }
+std::vector<client::JobId> Executor::Jobs() const { return impl_->Jobs(); }
 void Executor::Abandon() { impl_->Abandon(); }
 
 }  // namespace haul

@@ -14,6 +14,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "client/call_queue.h"
 #include "haul/client.h"
@@ -49,6 +50,9 @@ struct Client::Impl {
   }
   Status ToStatus(const grpc::Status& status) const;
   Result<JobStatus> Cancel(v1::CancelJobRequest& request, const std::stop_token& unwanted) const;
+  // As many calls at once, each of which comes back with its status.
+  struct CancelCall;
+  std::vector<std::unique_ptr<CancelCall>> CancelTogether(const std::vector<JobId>& some) const;
 
   // One call with one reply, within a minute; `unwanted` stops this one alone.
   template <typename Stub, typename Request, typename Reply>

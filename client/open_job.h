@@ -31,6 +31,8 @@ class OpenJob final : public client::TaskFeed {
   OpenJob& operator=(const OpenJob&) = delete;
   ~OpenJob() override;
 
+  client::JobId id() const { return job_; }
+
   // nullptr where it is closed. Waits while too much has not been sent.
   std::shared_ptr<Task> Add(std::string arguments);
   void Close();

@@ -59,6 +59,8 @@ class Signals {
     ::sigaddset(&set, SIGTERM);
     ::sigaddset(&set, SIGINT);
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    // Whoever read the log may be gone, which is no reason to end. Tasks start with the default.
+    ::signal(SIGPIPE, SIG_IGN);
     fd_ = ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     HAUL_CHECK(fd_ >= 0);
   }

@@ -400,13 +400,14 @@ struct ConnectOptions {
   std::string token;                                   // itself; then no file is read
   std::chrono::milliseconds timeout{5000};             // of Connect
   std::chrono::milliseconds reconnect_timeout{60000};  // see Client
-  // Ends Connect, Submit and the calls that fail at once, whatever they wait for: kStopped.
+  // Ends Connect, Submit, CancelJobs and the calls that fail at once, whatever they wait for:
+  // kStopped.
   std::stop_token stop;
 };
 
-// Where the connection is lost, Submit (of a source that can be rewound), Follow, Wait and
-// FetchOutput try again for `reconnect_timeout` before they give up with kUnreachable; the other
-// calls fail at once.
+// Where the connection is lost, Submit (of a source that can be rewound), CancelJobs, Follow, Wait
+// and FetchOutput try again for `reconnect_timeout` before they give up with kUnreachable; the
+// other calls fail at once.
 class Client {
  public:
   // kUnreachable: nobody answers within the timeout. kRefused: the token is wrong or missing.
@@ -436,6 +437,9 @@ class Client {
   // coordinator that is to be asked for again.
   Result<JobStatus> CancelTasks(const JobRef& job, const std::vector<TaskRange>& tasks,
                                 const std::stop_token& stop = {});
+  // These jobs, some of them at once; those that there are not are skipped. Where one is refused,
+  // the others are cancelled all the same.
+  Status CancelJobs(std::vector<JobId> jobs);
   // Removes an ended job and its results; kFailed while it goes on.
   Result<JobId> Forget(const JobRef& job);
 

@@ -379,6 +379,8 @@ class Executor {
   // coordinator cannot be reached it is asked again, as long as the client is patient and the
   // executor stands; a future whose end is not known then throws ExecutorError.
   void Terminate();
+  // That it has opened so far.
+  std::vector<client::JobId> Jobs() const;
   // Leaves its jobs as they are: nothing more is sent to them, nothing more is heard of them, and
   // futures that have no result yet fail with kStopped.
   void Abandon();

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace haul::exec {
@@ -44,49 +45,84 @@ int OpenDirectory(int parent, const std::string& name) {
   return fd;
 }
 
-// One level of descent. Not by recursion: a task may nest deeper than a stack.
+// A directory on the way down to what is being removed.
 struct Level {
-  int fd = -1;
-  std::string name;  // in the level above
-  std::vector<std::string> names;
+  std::string name;                // in the level above
+  std::vector<std::string> names;  // that are left
+  struct stat identity {};
 };
 
-bool RemoveContents(int root) {
-  constexpr std::size_t kMostLevels = 512;  // as many descriptors are open
-  std::vector<Level> levels;
-  levels.push_back({root, "", Names(::fcntl(root, F_DUPFD_CLOEXEC, 0))});
-  bool complete = true;
-  while (!levels.empty()) {
-    Level& level = levels.back();
-    if (level.names.empty()) {
-      const Level done = std::move(level);
-      levels.pop_back();
-      if (levels.empty()) break;
-      ::close(done.fd);
-      if (::unlinkat(levels.back().fd, done.name.c_str(), AT_REMOVEDIR) != 0) complete = false;
-      continue;
+// Removes what is in the directory `fd`, which it takes over. One descriptor however deep, and no
+// recursion: a task may nest deeper than a stack.
+class Removal {
+ public:
+  explicit Removal(int fd) { Enter(fd, ""); }
+  ~Removal() { ::close(fd_); }
+  Removal(const Removal&) = delete;
+  Removal& operator=(const Removal&) = delete;
+
+  // Whether nothing is left.
+  bool Run() {
+    while (true) {
+      if (!levels_.back().names.empty()) {
+        RemoveNext();
+      } else if (levels_.size() == 1) {
+        return complete_;
+      } else if (!Leave()) {
+        return false;
+      }
     }
-    const std::string name = std::move(level.names.back());
-    level.names.pop_back();
-    if (::unlinkat(level.fd, name.c_str(), 0) == 0 || errno == ENOENT) continue;
-    const int fd = levels.size() < kMostLevels ? OpenDirectory(level.fd, name) : -1;
-    if (fd < 0) {
-      complete = false;
-      continue;
-    }
-    std::vector<std::string> names = Names(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-    levels.push_back({fd, name, std::move(names)});
   }
-  return complete;
-}
+
+ private:
+  void RemoveNext() {
+    const std::string name = std::move(levels_.back().names.back());
+    levels_.back().names.pop_back();
+    if (::unlinkat(fd_, name.c_str(), 0) == 0 || errno == ENOENT) return;
+    if (const int fd = OpenDirectory(fd_, name); fd >= 0) {
+      Enter(fd, name);
+    } else {
+      complete_ = false;
+    }
+  }
+
+  void Enter(int fd, const std::string& name) {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = fd;
+    Level& level = levels_.emplace_back();
+    level.name = name;
+    level.names = Names(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    ::fstat(fd, &level.identity);
+  }
+
+  // Back to the level above, unless something has moved the directory meanwhile.
+  bool Leave() {
+    const int above = ::openat(fd_, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (above < 0) return false;
+    ::close(std::exchange(fd_, above));
+    const std::string name = std::move(levels_.back().name);
+    levels_.pop_back();
+    struct stat status {};
+    const struct stat& expected = levels_.back().identity;
+    if (::fstat(above, &status) != 0 || status.st_dev != expected.st_dev ||
+        status.st_ino != expected.st_ino) {
+      return false;
+    }
+    if (::unlinkat(fd_, name.c_str(), AT_REMOVEDIR) != 0) complete_ = false;
+    return true;
+  }
+
+  int fd_ = -1;  // of the last level
+  std::vector<Level> levels_;
+  bool complete_ = true;
+};
 
 }  // namespace
 
 bool RemoveTree(const std::string& path) {
   const int root = OpenDirectory(AT_FDCWD, path);
   if (root < 0) return errno == ENOENT || ::unlink(path.c_str()) == 0;
-  const bool complete = RemoveContents(root);
-  ::close(root);
+  const bool complete = Removal(root).Run();
   return ::rmdir(path.c_str()) == 0 && complete;
 }
 

@@ -1,37 +1,14 @@
 #include "worker/executor/batch.h"
 
-#include <algorithm>
 #include <utility>
+
+#include "common/merge_outcomes.h"
 
 namespace haul::executor {
 namespace {
 
 // What a failure or a lone success takes beside its bytes.
 constexpr std::size_t kOutcomeBytes = 64;
-// Threads hand over chunks of one run out of order, but not by much.
-constexpr std::size_t kNeighboursSought = 8;
-
-bool IsPlainSuccess(const Outcome& outcome) {
-  return outcome.status == TaskStatus::kSucceeded && outcome.message.empty() &&
-         outcome.output_file.empty();
-}
-
-// Whether `before` and `after` are one run of tasks.
-bool Adjoin(const Outcome& before, const Outcome& after) {
-  return before.tasks.end() == after.tasks.first && before.attempt == after.attempt &&
-         (before.results.count() == 0) == (after.results.count() == 0) &&
-         before.results.byte_count() + after.results.byte_count() <= kMergedResultBytes;
-}
-
-// `after` becomes part of `before`.
-void Join(Outcome& before, Outcome&& after) {
-  before.tasks.count += after.tasks.count;
-  if (before.results.count() > 0) before.results.Append(after.results);
-  before.started_unix_us = std::min(before.started_unix_us, after.started_unix_us);
-  before.finished_unix_us = std::max(before.finished_unix_us, after.finished_unix_us);
-  before.busy_ns += after.busy_ns;
-}
-
 }  // namespace
 
 void Batch::AddSuccess(TaskIndex task, std::string_view result, const ReportStyle& style) {
@@ -108,22 +85,6 @@ std::vector<Outcome> Batch::Take() {
   byte_count_ = 0;
   task_count_ = 0;
   return std::exchange(outcomes_, {});
-}
-
-void MergeInto(std::vector<Outcome>& outcomes, Outcome outcome, bool mergeable) {
-  if (mergeable && IsPlainSuccess(outcome)) {
-    const std::size_t sought = std::min(outcomes.size(), kNeighboursSought);
-    for (std::size_t i = outcomes.size() - sought; i < outcomes.size(); ++i) {
-      if (!IsPlainSuccess(outcomes[i])) continue;
-      if (Adjoin(outcomes[i], outcome)) return Join(outcomes[i], std::move(outcome));
-      if (Adjoin(outcome, outcomes[i])) {
-        Join(outcome, std::move(outcomes[i]));
-        outcomes[i] = std::move(outcome);
-        return;
-      }
-    }
-  }
-  outcomes.push_back(std::move(outcome));
 }
 
 }  // namespace haul::executor

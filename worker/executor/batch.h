@@ -13,9 +13,6 @@
 
 namespace haul::executor {
 
-// Results of merged outcomes stay below this; a larger single result stands alone.
-constexpr std::size_t kMergedResultBytes = 1u << 20;
-
 // How the tasks of a chunk are reported.
 struct ReportStyle {
   bool has_results = true;  // false: the function returns void
@@ -57,9 +54,5 @@ class Batch {
   std::size_t byte_count_ = 0;
   std::uint64_t task_count_ = 0;
 };
-
-// Appends an outcome, or makes it part of one of the last few if these are neighbours that
-// succeeded alike. Not so what was reported with detail.
-void MergeInto(std::vector<Outcome>& outcomes, Outcome outcome, bool mergeable);
 
 }  // namespace haul::executor

@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "common/merge_outcomes.h"
 #include "common/wire/convert.h"
-#include "worker/executor/batch.h"
 
 namespace haul::executor {
 namespace {

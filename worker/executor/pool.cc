@@ -82,6 +82,7 @@ absl::Status Pool::AddTasks(v1::Run run) {
   }
   Unlist(assignment);
   assignment.priority = run.priority();
+  const bool is_wider = run.width() > assignment.width;
   assignment.width = run.width();
   if (tasks.count > 0) {
     assignment.detail = run.detail();
@@ -96,7 +97,7 @@ absl::Status Pool::AddTasks(v1::Run run) {
   }
   List(assignment);
   NoteIfDrained(assignment);
-  to_wake = StartThreads();
+  to_wake = StartThreads(is_wider ? Stealable(assignment) : 0);
   return absl::OkStatus();
 }
 

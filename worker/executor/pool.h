@@ -101,9 +101,9 @@ class Pool {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Threads.
-  // Starts those that are missing, and says how many of the waiting ones Wake shall wake: unlocked,
-  // or they would wake to wait for the lock.
-  std::uint64_t StartThreads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Starts those that are missing for what is pending and for so many that steal, and says how many
+  // of the waiting ones Wake shall wake: unlocked, or they would wake to wait for the lock.
+  std::uint64_t StartThreads(std::uint64_t stealing = 0) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Wake(std::uint64_t threads) ABSL_LOCKS_EXCLUDED(mutex_);
   bool StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ThreadMain(std::uint32_t index);
@@ -111,6 +111,7 @@ class Pool {
       ABSL_LOCKS_EXCLUDED(mutex_);
   void GiveUpSeat(PoolThread& thread, TaskRunner::Ran ran) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<Chunk> Claim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::uint64_t Stealable(const Assignment& assignment) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<Chunk> Steal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Chunk MakeChunk(const Assignment& assignment, TaskRange tasks,
                   std::shared_ptr<const Inputs> inputs, std::uint32_t attempt) const

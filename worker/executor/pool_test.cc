@@ -303,6 +303,32 @@ TEST(PoolTest, IdleThreadsTakeTheRestOfAChunk) {
   EXPECT_EQ(harness.succeeded(1), IntervalSet({0, 100'004}));
 }
 
+// Nothing is pending any more: what more may run now is in the chunk of the one that does.
+TEST(PoolTest, AWidthThatIsRaisedLetsOthersTakeTheRestOfAChunk) {
+  constexpr TaskIndex kLong = 100'000;
+  TestFunctions functions;
+  Gate gate;
+  functions.Serve("mixed", "void()", [&](const haul_call& call) {
+    if (call.task_index >= kLong) gate.Pass();
+    return 0;
+  });
+  PoolHarness harness(std::move(functions));
+  std::uint64_t assignment = 0;
+  TaskIndex chunk_end = 0;
+  while (chunk_end <= kLong + 1) {  // until the chunk does not end with the first long task
+    harness.pool().Run(RunOf(++assignment, "mixed", {0, 1'000'000}, 1));
+    gate.WaitForArrivals(static_cast<int>(assignment));
+    harness.pool().Reclaim(AssignmentId(assignment), 1'000'000);
+    harness.WaitFor([&] { return !harness.reclaimed(assignment).empty(); });
+    chunk_end = harness.reclaimed(assignment)[0].first;
+  }
+  harness.pool().Run(RunOf(assignment, "mixed", {}, 2));
+  gate.WaitForArrivals(static_cast<int>(assignment) + 1);
+  gate.Open();
+  harness.WaitUntilIdle();
+  EXPECT_EQ(harness.succeeded(assignment), IntervalSet({0, chunk_end}));
+}
+
 TEST(PoolTest, StoppedTasksKnowItAndTheRestComesBack) {
   TestFunctions functions;
   Gate started;

@@ -56,8 +56,8 @@ Pool::~Pool() {
 }
 
 // As many threads as there are free seats with work, or as many as may be.
-std::uint64_t Pool::StartThreads() {
-  std::uint64_t wanted = 0;
+std::uint64_t Pool::StartThreads(std::uint64_t stealing) {
+  std::uint64_t wanted = stealing;
   for (const ClaimKey& key : claimable_) {
     const Assignment& assignment = *key.assignment;
     wanted +=
@@ -128,6 +128,7 @@ std::optional<Chunk> Pool::NextChunk(std::uint32_t index, TaskRunner::Ran ran,
   MutexLock lock(&mutex_);
   if (threads_[index].chunk.assignment != nullptr) GiveUpSeat(threads_[index], ran);
   std::optional<std::chrono::steady_clock::time_point> idle_deadline;
+  bool late = false;
   while (!closing_) {
     std::optional<Chunk> chunk = Claim();
     if (!chunk.has_value()) chunk = Steal();
@@ -143,13 +144,13 @@ std::optional<Chunk> Pool::NextChunk(std::uint32_t index, TaskRunner::Ran ran,
       work_.Wait(&mutex_);
       continue;
     }
+    // Having looked again: work may have come in the same moment, counting on this thread.
+    if (late) break;
     if (!idle_deadline.has_value()) {
       idle_deadline =
           std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.idle_limit_ms);
     }
-    const bool late = work_.WaitUntil(&mutex_, *idle_deadline);
-    // Work may have come in the same moment, counting on this thread.
-    if (late && claimable_.empty() && running_threads_ > options_.threads) break;
+    late = work_.WaitUntil(&mutex_, *idle_deadline);
   }
   --idle_threads_;
   --running_threads_;
@@ -203,6 +204,20 @@ std::optional<Chunk> Pool::Claim() {
   ++live_;
   List(assignment);
   return chunk;
+}
+
+// How many more threads, beyond those for what is pending, could run what others took and have not
+// started.
+std::uint64_t Pool::Stealable(const Assignment& assignment) const {
+  const std::uint64_t seats = assignment.seats + assignment.pending_count;
+  if (assignment.seats == 0 || seats >= assignment.width) return 0;
+  std::uint64_t not_started = 0;
+  for (const PoolThread& thread : threads_) {
+    if (thread.chunk.assignment.get() == &assignment) {
+      not_started += thread.runner->NotStartedCount();
+    }
+  }
+  return std::min(assignment.width - seats, not_started);
 }
 
 // Half of what another thread took and has not started, of an assignment that has a seat free.

@@ -233,6 +233,11 @@ TaskRange TaskRunner::TakeTail(std::uint64_t limit) {
   return {end_, count};
 }
 
+std::uint64_t TaskRunner::NotStartedCount() {
+  MutexLock lock(&mutex_);
+  return end_ - next_;
+}
+
 TaskRange TaskRunner::TakeFrom(TaskRange tasks) {
   MutexLock lock(&mutex_);
   const TaskIndex first = std::max(tasks.first, next_);

@@ -57,6 +57,7 @@ class TaskRunner {
   // kHalf.
   static constexpr std::uint64_t kHalf = 0;
   TaskRange TakeTail(std::uint64_t limit);
+  std::uint64_t NotStartedCount();
   // If some of these have not started, takes the first of them and all that follow it here.
   TaskRange TakeFrom(TaskRange tasks);
   // Marks what runs here, if it is one of these, as asked to stop.

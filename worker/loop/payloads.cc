@@ -6,15 +6,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/merge_outcomes.h"
 #include "common/wire/convert.h"
 
 namespace haul::worker {
 namespace {
 
 constexpr std::uint32_t kDefaultCpusMilli = 1000;
-// How far back a merge looks: threads report in turns, each its own consecutive tasks.
-constexpr std::size_t kMergeLookBack = 8;
-constexpr std::size_t kMergedResultBytes = 1u << 20;
 
 std::shared_ptr<const KnownJob> Understand(v1::JobSpec&& spec) {
   auto job = std::make_shared<KnownJob>();
@@ -178,12 +176,7 @@ void Payloads::Seal(const SealBatch& seal) {
   const bool mergeable = known.spec.has_function() && !known.spec.function().detail();
   std::vector<Outcome> outcomes;
   for (std::size_t i = 0; i < seal.outcome_count; ++i) {
-    bool merged = false;
-    const std::size_t look_back = mergeable ? std::min(outcomes.size(), kMergeLookBack) : 0;
-    for (std::size_t back = 1; back <= look_back && !merged; ++back) {
-      merged = MergeOutcomes(outcomes[outcomes.size() - back], unsealed.front());
-    }
-    if (!merged) outcomes.push_back(std::move(unsealed.front()));
+    MergeInto(outcomes, std::move(unsealed.front()), mergeable);
     unsealed.pop_front();
   }
   v1::OutcomeBatch& batch = batches_[seal.sequence];
@@ -204,24 +197,6 @@ void Payloads::VoidBatch(std::uint64_t sequence) { batches_.at(sequence).clear_o
 
 void Payloads::ForgetBatches(std::uint64_t through) {
   batches_.erase(batches_.begin(), batches_.upper_bound(through));
-}
-
-bool MergeOutcomes(Outcome& into, Outcome& next) {
-  const bool alike = into.status == TaskStatus::kSucceeded &&
-                     next.status == TaskStatus::kSucceeded && into.attempt == next.attempt &&
-                     into.pid == next.pid && into.output_file.empty() && next.output_file.empty() &&
-                     (into.results.count() == 0) == (next.results.count() == 0) &&
-                     into.results.byte_count() + next.results.byte_count() <= kMergedResultBytes;
-  if (!alike) return false;
-  const bool before = next.tasks.end() == into.tasks.first;
-  if (!before && into.tasks.end() != next.tasks.first) return false;
-  if (before) std::swap(into, next);
-  into.tasks.count += next.tasks.count;
-  into.results.Append(next.results);
-  into.busy_ns += next.busy_ns;
-  into.started_unix_us = std::min(into.started_unix_us, next.started_unix_us);
-  into.finished_unix_us = std::max(into.finished_unix_us, next.finished_unix_us);
-  return true;
 }
 
 }  // namespace haul::worker

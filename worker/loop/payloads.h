@@ -82,7 +82,4 @@ class Payloads {
 // A welcome as the core takes it; a lease beyond 100 years is one of 100 years.
 Welcomed FromWire(const v1::Welcome& welcome);
 
-// Makes one outcome of two where nothing is lost by it: tasks that adjoin and succeeded alike.
-bool MergeOutcomes(Outcome& into, Outcome& next);
-
 }  // namespace haul::worker

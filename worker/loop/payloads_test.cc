@@ -45,6 +45,30 @@ TEST(PayloadsTest, AJobKeepsItsSpecification) {
   EXPECT_TRUE(payloads.Add(Assign(2, 1, true)).ok());
 }
 
+Outcome Success(TaskIndex task) {
+  Outcome outcome;
+  outcome.tasks = {task, 1};
+  return outcome;
+}
+
+TEST(PayloadsTest, SuccessesOfAFunctionThatAdjoinAreOneOfABatch) {
+  Payloads payloads;
+  v1::Assignment detailed = Assign(2, 2, true);
+  detailed.mutable_spec()->mutable_function()->set_detail(true);
+  ASSERT_TRUE(payloads.Add(Assign(1, 1, true)).ok());
+  ASSERT_TRUE(payloads.Add(std::move(detailed)).ok());
+  for (const std::uint64_t id : {1, 2}) {
+    payloads.Keep(AssignmentId(id), Success(1));
+    payloads.Keep(AssignmentId(id), Success(0));
+    payloads.Seal(
+        {.sequence = id, .assignment = AssignmentId(id), .job = JobId(id), .outcome_count = 2});
+  }
+  ASSERT_EQ(payloads.batch(1).outcomes_size(), 1);
+  EXPECT_EQ(payloads.batch(1).outcomes(0).first(), 0u);
+  EXPECT_EQ(payloads.batch(1).outcomes(0).count(), 2u);
+  EXPECT_EQ(payloads.batch(2).outcomes_size(), 2) << "each with its own times";
+}
+
 TEST(PayloadsTest, ALeaseIsNoLongerThanDeadlinesCanBe) {
   v1::Welcome welcome;
   welcome.set_lease_ms(15'000);

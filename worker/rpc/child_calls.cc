@@ -105,18 +105,14 @@ void ChildCalls::EndTasks(ExecutorId executor, AssignmentId assignment, TaskRang
   }
 }
 
+// Their assignments may go on here, so the coordinator does not know that these starts are over.
 void ChildCalls::EndExecutor(ExecutorId executor) {
-  auto it = callers_.lower_bound({.executor = executor, .assignment = {}});
-  while (it != callers_.end() && it->executor == executor) {
-    Enqueue([this, caller = *it] {
-      const auto ended = executors_.find(caller);
-      if (ended == executors_.end()) return;
-      ended->second->Terminate();
-      ended->second->Abandon();
-      executors_.erase(ended);
-    });
-    it = callers_.erase(it);
-  }
+  const auto first = callers_.lower_bound({.executor = executor, .assignment = {}});
+  auto last = first;
+  while (last != callers_.end() && last->executor == executor) ++last;
+  if (first == last) return;
+  callers_.erase(first, last);
+  Enqueue([this, executor] { CancelChildren(executor); });
 }
 
 void ChildCalls::Deliver() {
@@ -194,6 +190,22 @@ void ChildCalls::Submit(const Caller& caller, const ExecutorOptions& options, v1
     Say(caller.executor, AnswerTo(call, client::Status(error.kind(), error.what())));
   } catch (const std::exception& error) {
     Say(caller.executor, AnswerTo(call, v1::ChildAnswer::STATUS_REFUSED, error.what()));
+  }
+}
+
+// However long the coordinator is away: what else is called meanwhile waits for it as well.
+void ChildCalls::CancelChildren(ExecutorId executor) {
+  std::vector<client::JobId> jobs;
+  auto it = executors_.lower_bound({.executor = executor, .assignment = {}});
+  while (it != executors_.end() && it->first.executor == executor) {
+    for (const client::JobId job : it->second->Jobs()) jobs.push_back(job);
+    it->second->Abandon();
+    it = executors_.erase(it);
+  }
+  if (jobs.empty()) return;
+  const client::Status told = client_->CancelJobs(std::move(jobs));
+  if (!told.ok() && told.kind() != client::ErrorKind::kStopped) {
+    spdlog::warn("what tasks of a dead executor called goes on: {}", told.message());
   }
 }
 

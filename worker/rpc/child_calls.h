@@ -53,6 +53,7 @@ class ChildCalls final : public ChildCallPort {
   // Of the thread.
   Executor& ExecutorOf(const Caller& caller, const ExecutorOptions& options);
   void Submit(const Caller& caller, const ExecutorOptions& options, v1::ChildCall call);
+  void CancelChildren(ExecutorId executor);
 
   exec::Reactor& reactor_;
   const std::string address_, token_;

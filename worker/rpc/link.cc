@@ -240,6 +240,7 @@ class UploadCall {
  public:
   UploadCall(Shared& shared, const UploadJob& job) : shared_(shared), job_(job) {
     fd_ = open(job_.path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd_ < 0) read_error_ = OpenError(errno);
     absl::MutexLock lock(&shared_.mutex);
     rpc::AddToken(shared_.token, context_);
     writer_ = shared_.stub->PrepareAsyncUpload(&context_, &reply_, &shared_.queue);
@@ -254,6 +255,12 @@ class UploadCall {
   void Cancel() { context_.TryCancel(); }
 
  private:
+  // That no descriptor is free now says nothing about the file.
+  absl::Status OpenError(int error) const {
+    const absl::Status status = absl::ErrnoToStatus(error, absl::StrCat("cannot open ", job_.path));
+    return absl::IsResourceExhausted(status) ? status : absl::DataLossError(status.message());
+  }
+
   void OnStarted(bool ok) { Next(ok); }
   void OnWritten(bool ok) { Next(ok); }
 
@@ -293,6 +300,7 @@ class UploadCall {
   // Empty data: there is no more. Runs on the pump thread: the file was just written, so it is in
   // memory.
   bool ReadPiece(v1::UploadRequest& request) {
+    if (!read_error_.ok()) return false;
     if (first_) {
       request.set_job_id(job_.job_id);
       request.set_assignment_id(job_.assignment_id);

@@ -32,12 +32,15 @@ Session::Session(exec::Reactor& reactor, const SessionOptions& options)
     : reactor_(reactor),
       options_(options),
       link_(options.address, options.token, [&reactor] { reactor.Wake(); }),
+      wake_handler_(reactor.AddWakeHandler([this] { OnNews(); })),
       lease_us_(options.first_lease_us),
-      jitter_(std::random_device{}()) {
-  reactor_.AddWakeHandler([this] { OnNews(); });
-}
+      jitter_(std::random_device{}()) {}
 
-Session::~Session() { Over(); }
+Session::~Session() {
+  Over();
+  reactor_.RemoveWakeHandler(wake_handler_);
+  for (const auto& [id, upload] : uploads_) reactor_.CancelTimer(upload.retry_timer);
+}
 
 void Session::Start(SessionListener* listener) {
   HAUL_CHECK(phase_ == Phase::kIdle && listener_ == nullptr);
@@ -190,12 +193,12 @@ void Session::OnUploadEnd(const Link::UploadEnd& end) {
     spdlog::warn("an upload of job {} was interrupted: {}", it->second.job.job_id,
                  std::string(end.status.message()));
     // Not at once: what is in the way (a full disk, a coordinator that starts) may last.
-    const std::uint64_t id = end.id;
-    reactor_.AddTimer(NowUs() + options_.backoff_max_us, [this, id] {
-      if (!uploads_.contains(id)) return;
-      waiting_uploads_.push_back(id);
-      StartUploads();
-    });
+    it->second.retry_timer =
+        reactor_.AddTimer(NowUs() + options_.backoff_max_us, [this, id = end.id] {
+          if (!uploads_.contains(id)) return;
+          waiting_uploads_.push_back(id);
+          StartUploads();
+        });
     return StartUploads();
   }
   uploads_.erase(it);

@@ -64,6 +64,7 @@ class Session final : public SessionPort {
   exec::Reactor& reactor_;
   const SessionOptions options_;
   Link link_;
+  const std::uint64_t wake_handler_;
   SessionListener* listener_ = nullptr;
 
   Phase phase_ = Phase::kIdle;
@@ -86,6 +87,7 @@ class Session final : public SessionPort {
     UploadJob job;
     bool running = false;
     bool cancelled = false;
+    exec::TimerId retry_timer;
   };
   absl::btree_map<std::uint64_t, UploadState> uploads_;
 };

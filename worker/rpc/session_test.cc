@@ -5,6 +5,7 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <fstream>
 #include <functional>
@@ -345,6 +346,47 @@ TEST_F(SessionTest, AnUploadThatIsRefusedIsToldToTheListener) {
   Until([&] { return uploaded.size() == 2; });
   EXPECT_TRUE(absl::IsOutOfRange(uploaded[1].status())) << uploaded[1].status();
   EXPECT_TRUE(absl::IsDataLoss(uploaded[2].status())) << uploaded[2].status();
+}
+
+TEST_F(SessionTest, AnUploadWaitsForADescriptorAndNotForAFileThatIsGone) {
+  StartServer();
+  Start();
+  Until([&] { return session->Writable(); });
+  const std::string path = directory.path("output");
+  std::ofstream(path) << "abc";
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  session->Upload({.id = 1, .task = 1, .total_bytes = 3, .path = path});
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  const std::string gone = directory.path("gone");
+  session->Upload({.id = 2, .task = 2, .total_bytes = 3, .path = gone});
+  Until([&] { return uploaded.size() == 2; });
+  EXPECT_TRUE(uploaded[1].ok()) << uploaded[1].status();
+  EXPECT_EQ(uploaded[2].status().message(),
+            absl::StrCat("cannot open ", gone, ": No such file or directory"));
+}
+
+// Neither of its connection nor of an upload that was to be started again.
+TEST_F(SessionTest, AfterItsEndTheReactorKnowsNothingOfIt) {
+  StartServer();
+  {
+    absl::MutexLock lock(&coordinator.mutex);
+    coordinator.failing_uploads = 1000;
+    coordinator.upload_failure = {grpc::StatusCode::UNAVAILABLE, "not now"};
+  }
+  Start();
+  const std::string path = directory.path("output");
+  std::ofstream(path) << "abc";
+  session->Upload({.id = 1, .task = 1, .total_bytes = 3, .path = path});
+  Until([&] { return Of(&FakeCoordinator::failing_uploads) <= 998; });
+  session.reset();
+  reactor.Wake();
+  bool later = false;
+  reactor.AddTimer(ReadClocks().monotonic_us + 100'000, [&] { later = true; });
+  Until([&] { return later; });
+  EXPECT_TRUE(uploaded.empty());
 }
 
 TEST_F(SessionTest, ClosingDeliversWhatWasSent) {

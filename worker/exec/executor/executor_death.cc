@@ -1,7 +1,7 @@
 // How an executor process ended, and which of its tasks may have ended it.
 #include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,8 +24,7 @@ std::string SignalText(int signal) {
 void ExecutorProcess::OnProcessEnd() {
   // It is dead and not reaped, so that its id still names its group: what it started ends with it.
   ::kill(-pid_, SIGKILL);
-  while (socket_ >= 0 && !malformed_ && BytesAreThere() && Read(kTurnBytes)) {
-  }
+  ReadRest();
   CloseSocket();
   siginfo_t info{};
   int result = 0;
@@ -43,11 +42,12 @@ void ExecutorProcess::OnProcessEnd() {
   on_died(death);
 }
 
-// What it wrote before its end is in the socket; its end of stream may not come while a descendant
-// of it holds a copy.
-bool ExecutorProcess::BytesAreThere() const {
-  char byte = 0;
-  return ::recv(socket_, &byte, 1, MSG_PEEK) > 0;
+// What it wrote before its end is in the socket. What comes later is of a descendant that holds a
+// copy, and may go on without end.
+void ExecutorProcess::ReadRest() {
+  int rest = 0;
+  if (socket_ < 0 || malformed_ || ::ioctl(socket_, FIONREAD, &rest) != 0) return;
+  Read(static_cast<std::size_t>(rest));
 }
 
 ExecutorDeath ExecutorProcess::DescribeDeath(int code, int status) const {

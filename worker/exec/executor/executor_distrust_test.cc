@@ -80,5 +80,18 @@ TEST_F(ExecutorDistrustTest, AfterWhatIsMalformedNothingIsBelievedAndNoFileIsLef
   EXPECT_EQ(FileCount(), 0u);
 }
 
+// Empty messages are zero bytes.
+TEST_F(ExecutorDistrustTest, WhatADescendantGoesOnSayingKeepsNobodyFromHearingOfTheDeath) {
+  const TestDirectory files;
+  std::ofstream(files.path("program"))
+      << "#!/bin/sh\nsetsid sh -c ': >" << files.path("ready") << "; exec cat /dev/zero >&3' &\n"
+      << "while [ ! -e " << files.path("ready") << " ]; do sleep 0.01; done\nexit 3\n";
+  ASSERT_EQ(::chmod(files.path("program").c_str(), 0700), 0);
+  ExecutorOptions options = DefaultOptions();
+  options.program = files.path("program");
+  Start(options);
+  EXPECT_EQ(WaitForDeath().code, 3);
+}
+
 }  // namespace
 }  // namespace haul::exec

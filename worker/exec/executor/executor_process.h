@@ -151,7 +151,7 @@ class ExecutorProcess {
   void CheckTimeouts();
 
   void OnProcessEnd();
-  bool BytesAreThere() const;
+  void ReadRest();
   ExecutorDeath DescribeDeath(int code, int status) const;
   void NameSuspects(ExecutorDeath* death) const;
 

@@ -226,37 +226,6 @@ TEST_F(ExecutorProcessTest, DestructionEndsIt) {
   EXPECT_FALSE(death_.has_value());
 }
 
-TEST_F(ExecutorProcessTest, TheEndOfTheStreamEndsTheProgram) {
-  const ExecutorOptions options = DefaultOptions();
-  std::array<int, 2> sockets{};
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()), 0);
-  const absl::StatusOr<int> slots = executor::Slots::MakeFile();
-  ASSERT_TRUE(slots.ok());
-  SpawnRequest request;
-  request.arguments = {options.program, "--threads",         "2", "--results", directory_.path(),
-                       "--library",     options.libraries[0]};
-  request.environment = options.environment;
-  request.descriptors = {-1, -1, STDERR_FILENO, sockets[1], *slots};
-  const SpawnResult spawned = Spawn(request);
-  ASSERT_TRUE(spawned.ok());
-  ::close(sockets[1]);
-  ::close(*slots);
-  v1::FromExecutor first;
-  ASSERT_TRUE(executor::ReadFrame(sockets[0], &first).ok());
-  EXPECT_EQ(first.ready().error(), "");
-  v1::ToExecutor work;
-  *work.add_runs() = RunOf(1, examples::kNoop, 1);
-  *work.add_runs() = RunOf(2, examples::kCrash, 1, "spin");
-  ASSERT_TRUE(executor::WriteFrame(sockets[0], work).ok());
-  v1::FromExecutor outcome;
-  ASSERT_TRUE(executor::ReadFrame(sockets[0], &outcome).ok());
-  ::close(sockets[0]);
-  siginfo_t info{};
-  ASSERT_EQ(::waitid(P_PIDFD, static_cast<id_t>(spawned.pidfd), &info, WEXITED), 0);
-  EXPECT_EQ(info.si_code, CLD_EXITED);
-  ::close(spawned.pidfd);
-}
-
 TEST_F(ExecutorProcessTest, KillIsNobodysFault) {
   StartAndWaitUntilReady();
   Give(RunOf(1, examples::kCrash, 1, "spin"));
@@ -395,6 +364,90 @@ TEST_F(ExecutorProcessTest, HundredsOfThousandsOfNoOpsAreReportedOnce) {
   Give(run);
   RunUntil([this] { return executor_->unfinished() == 0; });
   EXPECT_EQ(ended_[1], IntervalSet({0, 300'000}));
+}
+
+// The program alone: the test speaks to it.
+class ExecutorProgramTest : public ExecutorProcessTest {
+ protected:
+  ExecutorProgramTest() {
+    const ExecutorOptions options = DefaultOptions();
+    std::array<int, 2> sockets{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets.data()), 0);
+    socket_ = sockets[0];
+    const absl::StatusOr<int> slots = executor::Slots::MakeFile();
+    EXPECT_TRUE(slots.ok());
+    SpawnRequest request;
+    request.arguments = {options.program, "--threads",         "2", "--results", directory_.path(),
+                         "--library",     options.libraries[0]};
+    request.environment = options.environment;
+    request.descriptors = {-1, -1, STDERR_FILENO, sockets[1], *slots};
+    const SpawnResult spawned = Spawn(request);
+    EXPECT_TRUE(spawned.ok());
+    pid_fd_ = spawned.pidfd;
+    ::close(sockets[1]);
+    ::close(*slots);
+    EXPECT_EQ(Read().ready().error(), "");
+  }
+  ~ExecutorProgramTest() override { ::close(pid_fd_); }
+
+  void Write(const v1::ToExecutor& message) {
+    EXPECT_TRUE(executor::WriteFrame(socket_, message).ok());
+  }
+  v1::FromExecutor Read() {
+    v1::FromExecutor message;
+    EXPECT_TRUE(executor::ReadFrame(socket_, &message).ok());
+    return message;
+  }
+  siginfo_t WaitForEnd() const {
+    siginfo_t info{};
+    EXPECT_EQ(::waitid(P_PIDFD, static_cast<id_t>(pid_fd_), &info, WEXITED), 0);
+    return info;
+  }
+
+  int socket_ = -1;
+  int pid_fd_ = -1;
+};
+
+TEST_F(ExecutorProgramTest, TheEndOfTheStreamEndsIt) {
+  v1::ToExecutor work;
+  *work.add_runs() = RunOf(1, examples::kNoop, 1);
+  *work.add_runs() = RunOf(2, examples::kCrash, 1, "spin");
+  Write(work);
+  Read();
+  ::close(socket_);
+  EXPECT_EQ(WaitForEnd().si_code, CLD_EXITED);
+}
+
+TEST_F(ExecutorProgramTest, ToldToLeaveItEndsOnceEverythingHasEndedAndIsTold) {
+  const std::string go_on = directory_.path("go on");
+  ASSERT_EQ(::mkfifo(go_on.c_str(), 0600), 0);
+  v1::ToExecutor work;
+  *work.add_runs() = RunOf(1, examples::kSha256, 1, go_on);  // until somebody has written there
+  work.set_leave(true);
+  Write(work);
+  v1::ToExecutor more;
+  *more.add_runs() = RunOf(2, examples::kNoop, 1);
+  Write(more);
+  const v1::FromExecutor first = Read();
+  ASSERT_EQ(first.outcomes_size(), 1);
+  EXPECT_EQ(first.outcomes(0).assignment_id(), 2u) << "the other one still runs";
+  std::ofstream(go_on) << "now";
+  const v1::FromExecutor last = Read();
+  ASSERT_EQ(last.outcomes_size(), 1);
+  EXPECT_EQ(last.outcomes(0).assignment_id(), 1u);
+  EXPECT_EQ(last.outcomes(0).outcomes(0).status(), v1::TASK_STATUS_SUCCEEDED);
+  const siginfo_t end = WaitForEnd();
+  EXPECT_EQ(end.si_code, CLD_EXITED);
+  EXPECT_EQ(end.si_status, 0);
+  ::close(socket_);
+}
+
+TEST_F(ExecutorProgramTest, ToldToLeaveWithNothingToDoItEndsAtOnce) {
+  v1::ToExecutor leave;
+  leave.set_leave(true);
+  Write(leave);
+  EXPECT_EQ(WaitForEnd().si_code, CLD_EXITED);
+  ::close(socket_);
 }
 
 }  // namespace
