@@ -199,17 +199,22 @@ void Loop::Release() {
     recent_.Add(stored.job, std::move(stored.entry));
   }
   FlushSessions();  // first, since what starts work takes longest to come back
-  // What runs may queue more.
-  while (!due_.empty() || (!waiting_.empty() && waiting_.begin()->first <= committed)) {
-    for (const std::function<void()>& fn : std::exchange(due_, {})) fn();
-    while (!waiting_.empty() && waiting_.begin()->first <= committed) {
-      const auto node = waiting_.extract(waiting_.begin());
-      node.mapped()();
-    }
-  }
+  RunDurable(committed);
+  // Once: a read that only leads to the next must not hold up everything else.
+  for (const std::function<void()>& fn : std::exchange(due_, {})) fn();
+  RunDurable(committed);  // what those queued
   FlushSessions();
   if (!when_relieved_.empty() && !Congested()) {
     for (const std::function<void()>& fn : std::exchange(when_relieved_, {})) fn();
+  }
+  if (!due_.empty()) poller_.Wake();
+}
+
+// What runs may queue more.
+void Loop::RunDurable(RecordSequence committed) {
+  while (!waiting_.empty() && waiting_.begin()->first <= committed) {
+    const auto node = waiting_.extract(waiting_.begin());
+    node.mapped()();
   }
 }
 
