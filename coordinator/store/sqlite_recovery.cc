@@ -223,7 +223,8 @@ absl::Status SqliteStore::ReadJob(const Statement& row, Recovered& recovered) {
                                CheckOfTemplate(job, recovered.jobs.back().job_template)) {
       return DamagedRow("jobs", job.value(), "has not the template it had");
     }
-    absl::Status read = ReadUnfinished(recovered.jobs.back().record, recovered);
+    absl::Status read = ReadInputSizes(recovered.jobs.back().record);
+    if (read.ok()) read = ReadUnfinished(recovered.jobs.back().record, recovered);
     if (!read.ok()) return read;
   }
   if (row.Signed(16) != 0) {
@@ -279,6 +280,26 @@ absl::Status SqliteStore::ReadExtensions(JobAccepted& accepted, Recovered& recov
     if (!checked.ok()) return checked;
     accepted.spec.task_count += extended.count;
     recovered.records.emplace_back(extended);
+  }
+  return rows->status();
+}
+
+// How long they are, without reading them.
+absl::Status SqliteStore::ReadInputSizes(JobAccepted& accepted) {
+  if (accepted.spec.input_set.is_none()) return absl::OkStatus();
+  absl::StatusOr<Statement> rows = database_.Prepare(
+      "SELECT first,count,length(data),rowid FROM inputs WHERE set_id=? AND first<? ORDER BY "
+      "first");
+  if (!rows.ok()) return rows.status();
+  rows->Bind(accepted.spec.input_set.value(), accepted.spec.task_count);
+  TaskIndex next = 0;
+  while (rows->Next()) {
+    const TaskRange row{rows->Unsigned(0), rows->Unsigned(1)};
+    if (row.first != next || row.count > accepted.spec.task_count - next) {
+      return DamagedRow("inputs", rows->Unsigned(3), "has not the tasks it had");
+    }
+    accepted.input_sizes.Append(row.count, rows->Unsigned(2));
+    next = row.end();
   }
   return rows->status();
 }

@@ -116,6 +116,31 @@ TEST_P(StoreContractTest, AJobComesBackWithEverythingItWasAcceptedWith) {
   EXPECT_EQ(reader_->ReadTemplate(JobId(7)).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST_P(StoreContractTest, WhereTheLargeInputsOfAJobStandComesBack) {
+  PackedBytes small, large, later;
+  for (int i = 0; i < 1000; ++i) small.Append("s");
+  for (int i = 0; i < 20; ++i) large.Append(std::string(100'000, 'l'));
+  later.Append("of an extension");
+  AddJob job = Job(1);
+  JobSpec& spec = job.record.spec;
+  spec.is_open = true;
+  spec.task_count = small.count() + large.count();
+  spec.input_set = InputSetId(1);
+  job.record.input_sizes.Append(small.count(), small.byte_count());
+  job.record.input_sizes.Append(large.count(), large.byte_count());
+  Commit(AppendInputs{InputSetId(1), 0, small}, AppendInputs{InputSetId(1), small.count(), large},
+         job);
+  Commit(AppendInputs{InputSetId(1), spec.task_count, later},
+         JobExtended{.job = JobId(1), .count = 1, .input_bytes = later.byte_count()});
+  const Recovered recovered = Restart();
+  ASSERT_EQ(recovered.jobs.size(), 1u);
+  const InputSizes& sizes = recovered.jobs[0].record.input_sizes;
+  EXPECT_GE(sizes.TasksWithin(0, 1'000'000), 900u);
+  EXPECT_LE(sizes.TasksWithin(0, 1'000'000), 1010u);
+  EXPECT_EQ(sizes.TasksWithin(1010, 200'000), 2u);
+  EXPECT_GT(sizes.TasksWithin(1010, 1'000'000), 1000u) << "all that are left";
+}
+
 TEST_P(StoreContractTest, ARequestHasOneJob) {
   AddJob first = Job(1);
   first.record.spec.request_id = "r";
