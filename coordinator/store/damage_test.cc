@@ -14,6 +14,7 @@
 #include "coordinator/store/disk_model_for_test.h"
 #include "coordinator/store/power_cut_workload_for_test.h"
 #include "coordinator/store/store_process_for_test.h"
+#include "coordinator/store/store_test_util.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -45,7 +46,11 @@ struct Life {
 enum class End { kKilled, kStopped };
 
 Life Live(End end) {
-  const std::vector<WorkloadStep> steps = MakeWorkload(Seed(), 90);
+  std::vector<WorkloadStep> steps = MakeWorkload(Seed(), 90);
+  // Not every workload leaves a row that is longer than a page.
+  AddJob job = Job(500'000);
+  job.job_template = std::string(3 * kPageBytes, 't');
+  steps.insert(steps.begin(), {.writes = {std::move(job)}});
   Life life{{}, ExpectedDumps(steps, {}).back()};
   const MemoryDisk disk;
   {
