@@ -35,7 +35,6 @@ absl::StatusOr<std::unique_ptr<Loop>> Loop::Create(LoopOptions options, Store& s
 absl::Status Loop::Recover() {
   absl::StatusOr<Recovered> recovered = store_.Recover();
   if (!recovered.ok()) return recovered.status();
-  if (absl::Status sound = CheckRecovered(*recovered); !sound.ok()) return sound;
   if (absl::StatusOr<Recovered> empty = memory_.Recover(); !empty.ok()) return empty.status();
   core_ = std::make_unique<Core>(options_.core, recovered->epoch);
   core_->RecoverLastIds(recovered->last_job, recovered->last_worker);
