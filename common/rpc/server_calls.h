@@ -84,31 +84,45 @@ struct ServerQueue {
   }
 };
 
-template <typename Service, typename Request, typename Reply>
-class UnaryCall : public std::enable_shared_from_this<UnaryCall<Service, Request, Reply>> {
+// What all shapes have in common. A `Call` says by Await how it waits for its method, and by
+// OnBegun what it does first when it is called.
+template <typename Call>
+class ServedCall : public std::enable_shared_from_this<Call> {
  public:
-  using Pointer = std::shared_ptr<UnaryCall>;
+  using Pointer = std::shared_ptr<Call>;
+  using Handler = std::function<void(Pointer)>;
+
+  template <typename Service, typename Method>
+  static void Serve(const ServerQueue& server, Service& service, Method method, Handler handler) {
+    const Pointer call(new Call);
+    call->Await(server.queue, service, method,
+                Operation::Of(call, [=, &service, raw = call.get()](bool ok) {
+                  if (!ok) return;  // the server shuts down
+                  raw->OnBegun();
+                  Serve(server, service, method, handler);
+                  if (absl::Status status = server.Admit(raw->context_); !status.ok()) {
+                    return raw->Finish(status);
+                  }
+                  handler(raw->shared_from_this());
+                }));
+  }
+
+ protected:
+  ServedCall() = default;
+  void OnBegun() {}
+
+  grpc::ServerContext context_;
+};
+
+template <typename Service, typename Request, typename Reply>
+class UnaryCall : public ServedCall<UnaryCall<Service, Request, Reply>> {
+ public:
   using Method = void (Service::*)(grpc::ServerContext*, Request*,
                                    grpc::ServerAsyncResponseWriter<Reply>*, grpc::CompletionQueue*,
                                    grpc::ServerCompletionQueue*, void*);
-  using Handler = std::function<void(Pointer)>;
-
-  static void Serve(const ServerQueue& server, Service& service, Method method, Handler handler) {
-    const Pointer call(new UnaryCall);
-    UnaryCall* const raw = call.get();
-    (service.*method)(&raw->context_, &raw->request_, &raw->responder_, server.queue, server.queue,
-                      Operation::Of(call, [=, &service](bool ok) {
-                        if (!ok) return;  // the server shuts down
-                        Serve(server, service, method, handler);
-                        if (absl::Status status = server.Admit(raw->context_); !status.ok()) {
-                          return raw->Finish(status);
-                        }
-                        handler(raw->shared_from_this());
-                      }));
-  }
 
   Request& request() { return request_; }
-  const grpc::ServerContext& context() const { return context_; }
+  const grpc::ServerContext& context() const { return this->context_; }
   // One of these, once.
   void Finish(const Reply& reply) {
     responder_.Finish(reply, grpc::Status::OK,
@@ -120,37 +134,22 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall<Service, Request
   }
 
  private:
+  friend class ServedCall<UnaryCall>;
   UnaryCall() = default;
+  void Await(grpc::ServerCompletionQueue* queue, Service& service, Method method, Tag* tag) {
+    (service.*method)(&this->context_, &request_, &responder_, queue, queue, tag);
+  }
 
-  grpc::ServerContext context_;
   Request request_;
-  grpc::ServerAsyncResponseWriter<Reply> responder_{&context_};
+  grpc::ServerAsyncResponseWriter<Reply> responder_{&this->context_};
 };
 
 template <typename Service, typename Request, typename Reply>
-class ServerStreamCall
-    : public std::enable_shared_from_this<ServerStreamCall<Service, Request, Reply>> {
+class ServerStreamCall : public ServedCall<ServerStreamCall<Service, Request, Reply>> {
  public:
-  using Pointer = std::shared_ptr<ServerStreamCall>;
+  using typename ServedCall<ServerStreamCall>::Pointer;
   using Method = void (Service::*)(grpc::ServerContext*, Request*, grpc::ServerAsyncWriter<Reply>*,
                                    grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
-  using Handler = std::function<void(Pointer)>;
-
-  static void Serve(const ServerQueue& server, Service& service, Method method, Handler handler) {
-    const Pointer call(new ServerStreamCall);
-    ServerStreamCall* const raw = call.get();
-    raw->context_.AsyncNotifyWhenDone(&raw->done_tag_);
-    (service.*method)(&raw->context_, &raw->request_, &raw->writer_, server.queue, server.queue,
-                      Operation::Of(call, [=, &service](bool ok) {
-                        if (!ok) return;
-                        raw->done_tag_.Arm(raw->shared_from_this());
-                        Serve(server, service, method, handler);
-                        if (absl::Status status = server.Admit(raw->context_); !status.ok()) {
-                          return raw->Finish(status);
-                        }
-                        handler(raw->shared_from_this());
-                      }));
-  }
 
   Request& request() { return request_; }
   bool over() const { return done_tag_.over(); }
@@ -165,7 +164,13 @@ class ServerStreamCall
   }
 
  private:
+  friend class ServedCall<ServerStreamCall>;
   ServerStreamCall() = default;
+  void Await(grpc::ServerCompletionQueue* queue, Service& service, Method method, Tag* tag) {
+    this->context_.AsyncNotifyWhenDone(&done_tag_);
+    (service.*method)(&this->context_, &request_, &writer_, queue, queue, tag);
+  }
+  void OnBegun() { done_tag_.Arm(this->shared_from_this()); }
 
   // Told by gRPC when the call is over, if it ever began.
   class DoneTag final : public Tag {
@@ -190,34 +195,16 @@ class ServerStreamCall
     bool over_ = false;
   };
 
-  grpc::ServerContext context_;
   Request request_;
-  grpc::ServerAsyncWriter<Reply> writer_{&context_};
+  grpc::ServerAsyncWriter<Reply> writer_{&this->context_};
   DoneTag done_tag_;
 };
 
 template <typename Service, typename Request, typename Reply>
-class ClientStreamCall
-    : public std::enable_shared_from_this<ClientStreamCall<Service, Request, Reply>> {
+class ClientStreamCall : public ServedCall<ClientStreamCall<Service, Request, Reply>> {
  public:
-  using Pointer = std::shared_ptr<ClientStreamCall>;
   using Method = void (Service::*)(grpc::ServerContext*, grpc::ServerAsyncReader<Reply, Request>*,
                                    grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
-  using Handler = std::function<void(Pointer)>;
-
-  static void Serve(const ServerQueue& server, Service& service, Method method, Handler handler) {
-    const Pointer call(new ClientStreamCall);
-    ClientStreamCall* const raw = call.get();
-    (service.*method)(&raw->context_, &raw->reader_, server.queue, server.queue,
-                      Operation::Of(call, [=, &service](bool ok) {
-                        if (!ok) return;
-                        Serve(server, service, method, handler);
-                        if (absl::Status status = server.Admit(raw->context_); !status.ok()) {
-                          return raw->Finish(status);
-                        }
-                        handler(raw->shared_from_this());
-                      }));
-  }
 
   // Not while another is in flight. `then(nullptr)`: the client closed its side or is gone, which
   // cannot be told apart here; finishing does no harm in either case. Or what came is unreadable.
@@ -240,35 +227,22 @@ class ClientStreamCall
   }
 
  private:
+  friend class ServedCall<ClientStreamCall>;
   ClientStreamCall() = default;
+  void Await(grpc::ServerCompletionQueue* queue, Service& service, Method method, Tag* tag) {
+    (service.*method)(&this->context_, &reader_, queue, queue, tag);
+  }
 
-  grpc::ServerContext context_;
   Request request_;
-  grpc::ServerAsyncReader<Reply, Request> reader_{&context_};
+  grpc::ServerAsyncReader<Reply, Request> reader_{&this->context_};
 };
 
 template <typename Service, typename Request, typename Reply>
-class BidiCall : public std::enable_shared_from_this<BidiCall<Service, Request, Reply>> {
+class BidiCall : public ServedCall<BidiCall<Service, Request, Reply>> {
  public:
-  using Pointer = std::shared_ptr<BidiCall>;
   using Method = void (Service::*)(grpc::ServerContext*,
                                    grpc::ServerAsyncReaderWriter<Reply, Request>*,
                                    grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
-  using Handler = std::function<void(Pointer)>;
-
-  static void Serve(const ServerQueue& server, Service& service, Method method, Handler handler) {
-    const Pointer call(new BidiCall);
-    BidiCall* const raw = call.get();
-    (service.*method)(&raw->context_, &raw->stream_, server.queue, server.queue,
-                      Operation::Of(call, [=, &service](bool ok) {
-                        if (!ok) return;
-                        Serve(server, service, method, handler);
-                        if (absl::Status status = server.Admit(raw->context_); !status.ok()) {
-                          return raw->Finish(status);
-                        }
-                        handler(raw->shared_from_this());
-                      }));
-  }
 
   // Not while another is in flight; then(nullptr): nothing more comes, or what came is unreadable.
   void Read(std::function<void(Request*)> then) {
@@ -289,14 +263,17 @@ class BidiCall : public std::enable_shared_from_this<BidiCall<Service, Request, 
     stream_.Finish(ToGrpc(status), Operation::Of(this->shared_from_this(), [](bool) {}));
   }
   // Ends it now, whatever is in flight: that comes back not ok.
-  void Abort() { context_.TryCancel(); }
+  void Abort() { this->context_.TryCancel(); }
 
  private:
+  friend class ServedCall<BidiCall>;
   BidiCall() = default;
+  void Await(grpc::ServerCompletionQueue* queue, Service& service, Method method, Tag* tag) {
+    (service.*method)(&this->context_, &stream_, queue, queue, tag);
+  }
 
-  grpc::ServerContext context_;
   Request request_;
-  grpc::ServerAsyncReaderWriter<Reply, Request> stream_{&context_};
+  grpc::ServerAsyncReaderWriter<Reply, Request> stream_{&this->context_};
 };
 
 }  // namespace haul::rpc

@@ -120,7 +120,7 @@ void Core::On(const JobSubmitted& event) {
   const JobId id =
       is_volatile ? JobId((epoch_ << kVolatileJobBits) | ++last_volatile_job_) : JobId(++last_job_);
   const RecordSequence sequence =
-      Record(JobAccepted{id, std::move(spec), now_.unix_us}, is_volatile);
+      Record(JobAccepted{id, std::move(spec), now_.unix_us, event.input_sizes}, is_volatile);
   Note(JobRestsOn{id, sequence});
   Note(JobKeptOpen{id, now_.monotonic_us});
   CatchUp(id);
@@ -262,18 +262,19 @@ void Core::CarryOut(const Plan& plan) {
 void Core::Carry(const Feed& feed) {
   const Job& job = *state_.FindJob(feed.job);
   const Worker& worker = *state_.FindWorker(feed.worker);
-  std::uint64_t limit = options_.schedule.max_assignment_tasks;
-  const std::uint64_t mean_bytes = job.facts.spec.input_bytes / job.facts.spec.task_count;
-  if (mean_bytes > 0) {
-    limit = std::clamp<std::uint64_t>(options_.schedule.max_assignment_input_bytes / mean_bytes, 1,
-                                      limit);
-  }
-  if (feed.alone) limit = 1;
-  std::uint64_t left = feed.count;
+  const ScheduleOptions& options = options_.schedule;
+  const InputSizes& sizes = job.facts.input_sizes;
+  const IntervalSet& from = feed.alone ? job.ready_alone : job.ready;
+  const std::uint64_t limit = feed.alone ? 1 : options.max_assignment_tasks;
+  // The plan took the first ready tasks for all: others may have got those.
+  const std::uint64_t within =
+      sizes.TasksWithin(from.First(1).first, options.max_backlog_input_bytes);
+  std::uint64_t left = std::min(feed.count, std::max<std::uint64_t>(feed.width, within));
   while (left > 0) {
-    const IntervalSet& from = feed.alone ? job.ready_alone : job.ready;
-    const TaskRange tasks = from.First(std::min(left, limit));
+    TaskRange tasks = from.First(std::min(left, limit));
     if (tasks.count == 0) break;
+    tasks.count =
+        std::min(tasks.count, sizes.TasksWithin(tasks.first, options.max_assignment_input_bytes));
     left -= tasks.count;
     const bool with_spec = !SurelyHolds(state_, worker, job);
     const AssignmentId id(epoch_, ++last_assignment_);

@@ -126,8 +126,8 @@ class CoreFixture : public ::testing::Test {
     spec.task_count = count;
     return spec;
   }
-  JobId Submit(const JobSpec& spec) {
-    Send(JobSubmitted{NextRequest(), spec});
+  JobId Submit(const JobSpec& spec, const InputSizes& input_sizes = {}) {
+    Send(JobSubmitted{NextRequest(), spec, input_sizes});
     const auto answer = Take<AnswerSubmit>();
     EXPECT_FALSE(answer.already_accepted);
     return answer.job;

@@ -20,6 +20,7 @@ using RequestId = Id<struct RequestKind>;
 struct JobSubmitted {
   RequestId request;
   JobSpec spec;
+  InputSizes input_sizes = {};
 };
 // Tasks [first, first + count) for an open job, whose inputs wait beside the core, and perhaps the
 // word that these were the last. What the job has already is said again. With neither it says that

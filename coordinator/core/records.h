@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/ids.h"
+#include "common/input_sizes.h"
 #include "common/interval_set.h"
 #include "common/outcome.h"
 
@@ -78,6 +79,8 @@ struct JobAccepted {
   JobId job;
   JobSpec spec;
   std::int64_t unix_us = 0;
+  // Of the tasks that it begins with. No column of its own: the store finds it in the inputs.
+  InputSizes input_sizes = {};
 };
 
 // An open job got `count` tasks more, behind those that it has, or takes none from here on.

@@ -365,9 +365,8 @@ std::uint64_t BacklogTarget(const State& state, const Job& job, std::uint32_t wi
   if (job.mean_task_ns == 0) target_ns /= options.trusted_part;
   std::uint64_t tasks = (target_ns + expected_ns / 2) / expected_ns;
   tasks = std::min(tasks, options.max_backlog_tasks);
-  const std::uint64_t mean_bytes = job.facts.spec.input_bytes / job.facts.spec.task_count;
-  if (mean_bytes > 0) tasks = std::min(tasks, options.max_backlog_input_bytes / mean_bytes);
-  return tasks;
+  return std::min(tasks, job.facts.input_sizes.TasksWithin(job.ready.First(1).first,
+                                                           options.max_backlog_input_bytes));
 }
 
 bool IsEligible(const Worker& worker, const Job& job) {

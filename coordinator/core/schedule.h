@@ -22,7 +22,7 @@ struct ScheduleOptions {
   // How much work waits at a worker beyond what it runs.
   std::int64_t backlog_target_ms = 50;
   std::uint64_t max_backlog_tasks = 4'000'000;      // of one lane
-  std::uint64_t max_backlog_input_bytes = 4 << 20;  // likewise
+  std::uint64_t max_backlog_input_bytes = 4 << 20;  // likewise, beyond what runs
   std::uint64_t max_assignment_tasks = 1'000'000;
   std::uint64_t max_assignment_input_bytes = 1 << 20;
   // A job of which nothing was measured gets this part of the target on trust, by what its function

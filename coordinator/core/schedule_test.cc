@@ -110,9 +110,10 @@ TEST_F(ScheduleTest, LongAssignmentsAreCutByTasksAndByInputBytes) {
   Turn();
   for (const SendAssignment& sent : TakeAll<SendAssignment>()) EXPECT_LE(sent.tasks.count, 60u);
   JobSpec spec = Tasks(100'000);
-  spec.input_bytes = 100'000ull * 100'000;
   spec.priority = 1;
-  const JobId heavy = Submit(spec);
+  InputSizes sizes;
+  sizes.Append(100'000, 100'000ull * 100'000);
+  const JobId heavy = Submit(spec, sizes);
   const SessionId other = Connect("other");
   Turn();
   Finish(TakeAssignment(), {0, 1}, 0);
@@ -122,6 +123,40 @@ TEST_F(ScheduleTest, LongAssignmentsAreCutByTasksAndByInputBytes) {
     EXPECT_LE(sent.tasks.count, 10u) << "1 MiB of inputs of 100 kB";
   }
   EXPECT_LE(Outstanding(other), 42u) << "4 MiB of them wait, one runs";
+}
+
+// By the mean, 10 bytes, all of the large ones could be in one assignment.
+TEST_F(ScheduleTest, AFewLargeInputsAmongManySmallOnesAreBoundedWhereTheyStand) {
+  constexpr std::uint64_t kSmall = 1'000'000, kLargeBytes = 100'000;
+  constexpr TaskRange kLarge{kSmall, 100};
+  InputSizes sizes;
+  sizes.Append(kSmall, kSmall);
+  sizes.Append(kLarge.count, kLarge.count * kLargeBytes);
+  sizes.Append(kSmall, kSmall);
+  const JobId job = Submit(Tasks(2 * kSmall + kLarge.count), sizes);
+  Connect("w", 1000);
+  std::uint64_t most_waiting = 0;
+  const auto count_large = [&](const IntervalSet& tasks) {
+    return tasks.Intersection(kLarge).size();
+  };
+  for (;;) {
+    Turn();
+    for (SendAssignment& sent : TakeAll<SendAssignment>()) {
+      EXPECT_LE(count_large(IntervalSet(sent.tasks)), (1u << 20) / kLargeBytes);
+      sent_[sent.id] = sent;
+    }
+    if (sent_.empty()) break;
+    std::uint64_t waiting = 0;
+    for (const auto& [id, assignment] : state().assignments()) {
+      waiting += count_large(assignment.tasks);
+    }
+    most_waiting = std::max(most_waiting, waiting);
+    const auto first = sent_.extract(sent_.begin());
+    Finish(first.mapped(), first.mapped().tasks, 0);  // at no time: as many as the limits allow
+  }
+  EXPECT_LE(most_waiting, 2 * (4u << 20) / kLargeBytes);
+  EXPECT_GT(most_waiting, 20u) << "and as many as may wait do";
+  EXPECT_EQ(JobOf(job).state(), JobState::kSucceeded);
 }
 
 TEST_F(ScheduleTest, MaxRunningHoldsOverAllWorkers) {

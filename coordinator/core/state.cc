@@ -186,6 +186,7 @@ void State::On(const JobAccepted& record) {
   if (const ParentTask& parent = record.spec.parent; !parent.assignment.is_none()) {
     children_.insert({parent.assignment, parent.task, job.id});
   }
+  job.facts.input_sizes = record.input_sizes;
   job.ready.Add({0, record.spec.task_count});
   if (!record.spec.request_id.empty()) {
     requests_[{record.spec.owner, record.spec.request_id}] = record.job;
@@ -202,6 +203,7 @@ void State::On(const JobExtended& record) {
   job.ready.Add({spec.task_count, record.count});
   spec.task_count += record.count;
   spec.input_bytes += record.input_bytes;
+  job.facts.input_sizes.Append(record.count, record.input_bytes);
   if (record.closed) {
     job.facts.open = false;
     open_jobs_.erase(job.id);
@@ -264,6 +266,7 @@ void State::On(const JobEnded& record) {
   const ParentTask& parent = job.facts.spec.parent;
   children_.erase({parent.assignment, parent.task, job.id});
   // From here on the job is its counts; which task ended how is in the store.
+  job.facts.input_sizes = {};
   job.facts.done = {};
   job.facts.charges.clear();
   job.facts.started = {};

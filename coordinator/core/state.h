@@ -31,6 +31,7 @@ struct Charge {
 // The durable half of a job: a function of its durable records alone.
 struct JobFacts {
   JobSpec spec;
+  InputSizes input_sizes;  // emptied when the job ends
   std::int64_t accepted_unix_us = 0;
   TaskCounts counts;
   IntervalSet done;  // emptied when the job ends

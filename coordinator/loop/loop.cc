@@ -35,7 +35,6 @@ absl::StatusOr<std::unique_ptr<Loop>> Loop::Create(LoopOptions options, Store& s
 absl::Status Loop::Recover() {
   absl::StatusOr<Recovered> recovered = store_.Recover();
   if (!recovered.ok()) return recovered.status();
-  if (absl::Status sound = CheckRecovered(*recovered); !sound.ok()) return sound;
   if (absl::StatusOr<Recovered> empty = memory_.Recover(); !empty.ok()) return empty.status();
   core_ = std::make_unique<Core>(options_.core, recovered->epoch);
   core_->RecoverLastIds(recovered->last_job, recovered->last_worker);
@@ -199,17 +198,22 @@ void Loop::Release() {
     recent_.Add(stored.job, std::move(stored.entry));
   }
   FlushSessions();  // first, since what starts work takes longest to come back
-  // What runs may queue more.
-  while (!due_.empty() || (!waiting_.empty() && waiting_.begin()->first <= committed)) {
-    for (const std::function<void()>& fn : std::exchange(due_, {})) fn();
-    while (!waiting_.empty() && waiting_.begin()->first <= committed) {
-      const auto node = waiting_.extract(waiting_.begin());
-      node.mapped()();
-    }
-  }
+  RunDurable(committed);
+  // Once: a read that only leads to the next must not hold up everything else.
+  for (const std::function<void()>& fn : std::exchange(due_, {})) fn();
+  RunDurable(committed);  // what those queued
   FlushSessions();
   if (!when_relieved_.empty() && !Congested()) {
     for (const std::function<void()>& fn : std::exchange(when_relieved_, {})) fn();
+  }
+  if (!due_.empty()) poller_.Wake();
+}
+
+// What runs may queue more.
+void Loop::RunDurable(RecordSequence committed) {
+  while (!waiting_.empty() && waiting_.begin()->first <= committed) {
+    const auto node = waiting_.extract(waiting_.begin());
+    node.mapped()();
   }
 }
 

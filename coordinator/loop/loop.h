@@ -159,6 +159,7 @@ class Loop {
   void RunTimers();
   void CommitTurn();
   void Release();
+  void RunDurable(RecordSequence committed);
   void Queue(Effect effect);
   void AddToSession(SessionId session, Effect effect);
   void AddWrites(const StepResult::Durable& durable, Payload* payload);
@@ -190,7 +191,7 @@ class Loop {
   std::vector<Write> memory_writes_;  // of this step, volatile
   // What waits for the disk, by the record that it rests on.
   std::multimap<RecordSequence, std::function<void()>> waiting_;
-  std::vector<std::function<void()>> due_;  // rests on nothing: at the end of the turn
+  std::vector<std::function<void()>> due_;  // rests on nothing: at the end of a turn
   std::multimap<std::int64_t, std::function<void()>> timers_;  // by the monotonic time
   absl::flat_hash_map<RequestId, AnswerCallback> requests_;
   std::map<SessionId, Session> sessions_;

@@ -229,6 +229,38 @@ TEST_F(LoopTest, AFailedCommitEndsTheLoopAndAnswersNothing) {
   loop_.reset();
 }
 
+// Which is at hand at once, page after page, as one who looks for failures reads it.
+TEST_F(LoopTest, ALongReadOfAVolatileJobTakesOnePageATurn) {
+  constexpr std::uint64_t kTasks = 20;
+  RecordingPort& port = NewPort();
+  const SessionId session = Connect(port);
+  JobSpec spec = Commands(kTasks, true);
+  spec.cpus_milli = 100;
+  const JobId job = AcceptedJob(Submit(spec));
+  Await([&] { return port.assignments.size() == 1; });
+  OnLoop([&] {
+    for (TaskIndex task = 0; task < kTasks; ++task) Finish(session, port, job, task + 1, {task, 1});
+    return true;
+  });
+  OutcomeQuery query{.job = job, .unsuccessful_only = true, .row_limit = 1};
+  std::uint64_t pages = 0, pages_before_the_other = 0;
+  std::function<void()> read = [&] {
+    loop_->ReadOutcomes(query, [&](const absl::StatusOr<OutcomePage>& page) {
+      ASSERT_TRUE(page.ok());
+      if (++pages == 1) poller_.Post([&] { pages_before_the_other = pages; });
+      query.cursor = page->next_cursor;
+      if (!page->complete) read();
+    });
+  };
+  OnLoop([&] {
+    read();
+    return true;
+  });
+  Await([&] { return query.cursor == kTasks; });
+  EXPECT_EQ(pages, kTasks);
+  EXPECT_LE(pages_before_the_other, 2u) << "at most one turn was this test's own";
+}
+
 TEST_F(LoopTest, WhatWaitsForTheStoreIsBoundedByNotReading) {
   End();
   Start({.store_backlog_bytes = 1000});

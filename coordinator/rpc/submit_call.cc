@@ -46,6 +46,7 @@ absl::Status SubmitCall::Take(v1::SubmitRequest& message) {
   const TaskIndex first = input_count_;
   input_count_ += values->count();
   input_bytes_ += values->byte_count();
+  input_sizes_.Append(values->count(), values->byte_count());
   return loop_.StageInputs(input_set_, spec_.is_volatile, first, *std::move(values));
 }
 
@@ -76,7 +77,8 @@ void SubmitCall::Accept() {
     reply.set_already_accepted(submitted.already_accepted);
     self->call_->Finish(reply);
   });
-  loop_.Handle(JobSubmitted{request, spec_}, {.job_template = std::move(job_template)});
+  loop_.Handle(JobSubmitted{request, spec_, std::move(input_sizes_)},
+               {.job_template = std::move(job_template)});
 }
 
 void SubmitCall::Drop() {

@@ -39,6 +39,7 @@ class SubmitCall : public std::enable_shared_from_this<SubmitCall> {
   InputSetId input_set_;
   std::uint64_t input_count_ = 0;
   std::uint64_t input_bytes_ = 0;
+  InputSizes input_sizes_;
 };
 
 }  // namespace haul::coordinator

@@ -429,5 +429,31 @@ TEST_F(SubmitTest, BytesThatAreNoTextComeBackAndReachTheWorkerUnchanged) {
   EXPECT_THAT(assignment.inputs().end_offsets(), ElementsAre(4u, 5u));
 }
 
+// By the mean, 400 bytes, the large ones were one assignment.
+TEST_F(SubmitTest, InputsOfAnAssignmentAreBoundedWhereTheLargeOnesStand) {
+  constexpr std::uint64_t kSmall = 10'000, kLarge = 40;
+  const std::vector<v1::SubmitRequest> messages = {
+      Begin(CommandJob()), Inputs(std::vector<std::string>(kSmall, "s")),
+      Inputs(std::vector<std::string>(kLarge, std::string(100'000, 'l'))), Complete()};
+  for (const bool is_recovered : {false, true}) {
+    Accepted(messages);
+    if (is_recovered) {
+      coordinator_.reset();
+      Start();
+    }
+    TestWorker worker(*sessions_);
+    worker.Attach(TestWorker::Hello("w", is_recovered ? "w-2" : "w-1"));
+    std::map<std::uint64_t, std::uint64_t> bytes;  // by assignment, which comes in pieces
+    for (std::uint64_t given = 0; given < kSmall + kLarge;) {
+      const v1::Assignment next = worker.NextAssignment();
+      if (next.count() == 0) break;
+      given += next.count();
+      bytes[next.assignment_id()] += next.inputs().data().size();
+      worker.Report(next, Succeeded(next.first(), next.count()));
+    }
+    for (const auto& [id, sum] : bytes) EXPECT_LE(sum, 2u << 20) << "of assignment " << id;
+  }
+}
+
 }  // namespace
 }  // namespace haul::coordinator

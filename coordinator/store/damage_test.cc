@@ -14,6 +14,7 @@
 #include "coordinator/store/disk_model_for_test.h"
 #include "coordinator/store/power_cut_workload_for_test.h"
 #include "coordinator/store/store_process_for_test.h"
+#include "coordinator/store/store_test_util.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -45,7 +46,11 @@ struct Life {
 enum class End { kKilled, kStopped };
 
 Life Live(End end) {
-  const std::vector<WorkloadStep> steps = MakeWorkload(Seed(), 90);
+  std::vector<WorkloadStep> steps = MakeWorkload(Seed(), 90);
+  // Not every workload leaves a row that is longer than a page.
+  AddJob job = Job(500'000);
+  job.job_template = std::string(3 * kPageBytes, 't');
+  steps.insert(steps.begin(), {.writes = {std::move(job)}});
   Life life{{}, ExpectedDumps(steps, {}).back()};
   const MemoryDisk disk;
   {
@@ -226,11 +231,23 @@ TEST(DamageTest, ATruncatedDatabaseOrLogIsRefused) {
   }
 }
 
+// What the disk has after a start and a commit more, of which no checkpoint has emptied the log.
+DiskImage OneCommitLater(const Life& life, End end) {
+  const MemoryDisk disk;
+  life.image.Materialise(disk.path());
+  Process process(disk.data_dir());
+  EXPECT_TRUE(process.Start().ok());
+  EXPECT_TRUE(process.store().Commit(OneMoreCommit()).ok());
+  if (end == End::kStopped) process.Stop();
+  return ImageOf(disk.path());
+}
+
 TEST(DamageTest, ALogThatIsMissingIsRefused) {
-  Life life = Live(End::kKilled);
-  life.image.files.erase(kLog);
+  const Life life = Live(End::kStopped);
+  DiskImage image = OneCommitLater(life, End::kKilled);
+  image.files.erase(kLog);
   std::string why;
-  EXPECT_EQ(Judge(life.image, life.dump, &why), Verdict::kRefused);
+  EXPECT_EQ(Judge(image, life.dump, &why), Verdict::kRefused);
   EXPECT_THAT(why, HasSubstr("commits, but"));
   EXPECT_THAT(why, HasSubstr("were acknowledged"));
 }
@@ -278,16 +295,7 @@ TEST(DamageTest, ADatabaseThatLostItsTablesIsNotTakenForAFirstStart) {
 
 TEST(DamageTest, AnOlderDatabaseInPlaceOfTheOneThatWasThereIsRefused) {
   const Life before = Live(End::kStopped);
-  DiskImage after;
-  {
-    const MemoryDisk disk;
-    before.image.Materialise(disk.path());
-    Process process(disk.data_dir());
-    ASSERT_TRUE(process.Start().ok());
-    ASSERT_TRUE(process.store().Commit(OneMoreCommit()).ok());
-    process.Stop();
-    after = ImageOf(disk.path());
-  }
+  DiskImage after = OneCommitLater(before, End::kStopped);
   after.files[kDatabase] = before.image.files.at(kDatabase);
   std::string why;
   EXPECT_EQ(Judge(after, before.dump, &why), Verdict::kRefused);

@@ -69,7 +69,7 @@ TEST_F(SqliteReaderTest, RefusesRunsThatCannotBe) {
 }
 
 TEST_F(SqliteReaderTest, RefusesWaysToEndThatThereAreNot) {
-  ExpectDamaged("UPDATE outcomes SET status=5", "task 0 ended with status 5");
+  ExpectDamaged("UPDATE outcomes SET status=5", "a task ended with status 5");
   ExpectDamaged("UPDATE outcomes SET status=4294967297", "status 4294967297");
   ExpectDamaged("UPDATE outcomes SET cause=200", "task 0 ended with cause 200");
 }

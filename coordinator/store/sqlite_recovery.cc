@@ -25,41 +25,12 @@ constexpr char kJobsQuery[] =
     "CASE WHEN state='accepted' THEN template END,description,row_check,cancel_check,end_check,"
     "at_most_once,is_open,parent_assignment,parent_job,parent_task,depth FROM jobs ORDER BY id";
 
-// ---- rows that look like rows and cannot be, from before there were checks ----
-
 // Ids are keys, and rows come in their order.
 absl::Status CheckId(std::string_view table, std::uint64_t id, std::uint64_t previous,
                      std::uint64_t last) {
   if (id <= previous) return DamagedRow(table, id, "is out of order");
   if (id > last) return DamagedRow(table, id, "has a greater id than was ever given out");
   return absl::OkStatus();
-}
-
-absl::Status CheckAccepted(const JobAccepted& accepted) {
-  const JobSpec& spec = accepted.spec;
-  const bool counts = (spec.task_count > 0 || spec.is_open) && spec.task_count <= kMostTasks;
-  if (!counts) return DamagedRow("jobs", accepted.job.value(), "has an impossible number of tasks");
-  if (spec.max_attempts == 0) return DamagedRow("jobs", accepted.job.value(), "allows no attempt");
-  return absl::OkStatus();
-}
-
-absl::Status CheckTasks(std::string_view table, JobId job, TaskRange tasks, TaskIndex from,
-                        std::uint64_t task_count) {
-  const bool within = tasks.first >= from && tasks.count > 0 && tasks.first < task_count &&
-                      tasks.count <= task_count - tasks.first;
-  if (within) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(kDatabaseName, " is damaged: a row of ", AbslView(table),
-                                          " is of tasks [", tasks.first, ", +", tasks.count,
-                                          ") of job ", job.value(), ", where that cannot be"));
-}
-
-absl::StatusOr<TaskStatus> ToFinalStatus(JobId job, std::uint32_t number) {
-  if (number >= static_cast<std::uint32_t>(TaskStatus::kSucceeded) &&
-      number <= static_cast<std::uint32_t>(TaskStatus::kLost)) {
-    return static_cast<TaskStatus>(number);
-  }
-  return absl::DataLossError(absl::StrCat(kDatabaseName, " is damaged: a task of job ", job.value(),
-                                          " has ended with status ", number));
 }
 
 // The first columns of kJobsQuery.
@@ -108,6 +79,8 @@ absl::Status SqliteStore::RecoverAll(Recovered& recovered) {
   if (status.ok()) status = CheckCommits();
   if (status.ok()) status = ReadWorkers(recovered);
   if (status.ok()) status = ReadJobs(recovered);
+  // Rows that look like rows and cannot be may be from before each had a check.
+  if (status.ok()) status = CheckRecovered(recovered);
   if (!status.ok()) return status;
   absl::flat_hash_set<std::uint64_t> used;
   for (const RecoveredJob& job : recovered.jobs) used.insert(job.record.spec.input_set.value());
@@ -223,7 +196,8 @@ absl::Status SqliteStore::ReadJob(const Statement& row, Recovered& recovered) {
                                CheckOfTemplate(job, recovered.jobs.back().job_template)) {
       return DamagedRow("jobs", job.value(), "has not the template it had");
     }
-    absl::Status read = ReadUnfinished(recovered.jobs.back().record, recovered);
+    absl::Status read = ReadInputSizes(recovered.jobs.back().record);
+    if (read.ok()) read = ReadUnfinished(recovered.jobs.back().record, recovered);
     if (!read.ok()) return read;
   }
   if (row.Signed(16) != 0) {
@@ -249,7 +223,6 @@ absl::Status SqliteStore::ReadJob(const Statement& row, Recovered& recovered) {
 }
 
 absl::Status SqliteStore::ReadUnfinished(JobAccepted accepted, Recovered& recovered) {
-  if (absl::Status checked = CheckAccepted(accepted); !checked.ok()) return checked;
   if (absl::Status read = ReadExtensions(accepted, recovered); !read.ok()) return read;
   if (absl::Status checked = CheckInputsOf(accepted); !checked.ok()) return checked;
   // Charges and starts first: an outcome ends what they say of its tasks.
@@ -270,15 +243,31 @@ absl::Status SqliteStore::ReadExtensions(JobAccepted& accepted, Recovered& recov
                                .count = rows->Unsigned(0),
                                .input_bytes = rows->Unsigned(1),
                                .closed = rows->Signed(2) != 0};
-    const std::uint64_t row = rows->Unsigned(4);
-    if (extended.count > kMostTasks - accepted.spec.task_count) {
-      return DamagedRow("extensions", row, "has an impossible number of tasks");
-    }
     absl::Status checked =
-        CheckRow(*rows, 3, CheckOf(extended), "extensions", row, must_have_check_);
+        CheckRow(*rows, 3, CheckOf(extended), "extensions", rows->Unsigned(4), must_have_check_);
     if (!checked.ok()) return checked;
     accepted.spec.task_count += extended.count;
     recovered.records.emplace_back(extended);
+  }
+  return rows->status();
+}
+
+// How long they are, without reading them.
+absl::Status SqliteStore::ReadInputSizes(JobAccepted& accepted) {
+  if (accepted.spec.input_set.is_none()) return absl::OkStatus();
+  absl::StatusOr<Statement> rows = database_.Prepare(
+      "SELECT first,count,length(data),rowid FROM inputs WHERE set_id=? AND first<? ORDER BY "
+      "first");
+  if (!rows.ok()) return rows.status();
+  rows->Bind(accepted.spec.input_set.value(), accepted.spec.task_count);
+  TaskIndex next = 0;
+  while (rows->Next()) {
+    const TaskRange row{rows->Unsigned(0), rows->Unsigned(1)};
+    if (row.first != next || row.count > accepted.spec.task_count - next) {
+      return DamagedRow("inputs", rows->Unsigned(3), "has not the tasks it had");
+    }
+    accepted.input_sizes.Append(row.count, rows->Unsigned(2));
+    next = row.end();
   }
   return rows->status();
 }
@@ -303,16 +292,14 @@ absl::Status SqliteStore::ReadAttempts(const JobAccepted& accepted, Recovered& r
   const JobId job = accepted.job;
   rows->Bind(job.value());
   while (rows->Next()) {
-    absl::Status checked =
-        CheckTasks("attempts", job, {rows->Unsigned(0), 1}, 0, accepted.spec.task_count);
-    if (!checked.ok()) return checked;
     const AttemptsCharged charged{.job = job,
                                   .task = rows->Unsigned(0),
                                   .attempts = rows->Unsigned32(1),
                                   .crashes = rows->Unsigned32(2),
                                   .run_alone = rows->Signed(3) != 0,
                                   .assignment = AssignmentId(rows->Unsigned(4))};
-    checked = CheckRow(*rows, 5, CheckOf(charged), "attempts", rows->Unsigned(6), must_have_check_);
+    absl::Status checked =
+        CheckRow(*rows, 5, CheckOf(charged), "attempts", rows->Unsigned(6), must_have_check_);
     if (!checked.ok()) return checked;
     recovered.records.emplace_back(charged);
   }
@@ -331,9 +318,8 @@ absl::Status SqliteStore::ReadStarts(const JobAccepted& accepted, Recovered& rec
                                 .tasks = {rows->Unsigned(0), rows->Unsigned(1)},
                                 .assignment = AssignmentId(rows->Unsigned(2)),
                                 .withdrawn = rows->Signed(3) != 0};
-    absl::Status checked = CheckTasks("starts", job, starts.tasks, 0, accepted.spec.task_count);
-    if (!checked.ok()) return checked;
-    checked = CheckRow(*rows, 4, CheckOf(starts), "starts", rows->Unsigned(5), must_have_check_);
+    absl::Status checked =
+        CheckRow(*rows, 4, CheckOf(starts), "starts", rows->Unsigned(5), must_have_check_);
     if (!checked.ok()) return checked;
     recovered.records.emplace_back(starts);
   }
@@ -348,14 +334,10 @@ absl::Status SqliteStore::ReadOutcomes(const JobAccepted& accepted, Recovered& r
   const JobId job = accepted.job;
   rows->Bind(job.value());
   RecoveredOutcomes outcomes(recovered.records);
-  TaskIndex from = 0;
   std::int64_t row_count = 0;
   for (; rows->Next(); ++row_count) {
     const TaskRange tasks{rows->Unsigned(0), rows->Unsigned(1)};
-    absl::Status checked = CheckTasks("outcomes", job, tasks, from, accepted.spec.task_count);
-    if (!checked.ok()) return checked;
-    from = tasks.end();
-    const absl::StatusOr<TaskStatus> status = ToFinalStatus(job, rows->Unsigned32(2));
+    const absl::StatusOr<TaskStatus> status = FinalStatusFrom(rows->Signed(2));
     if (!status.ok()) return status.status();
     OutcomeRecorded record{.job = job,
                            .tasks = tasks,
@@ -364,7 +346,7 @@ absl::Status SqliteStore::ReadOutcomes(const JobAccepted& accepted, Recovered& r
                            .message = {},
                            .worker = WorkerId(rows->Unsigned(4)),
                            .unix_us = rows->Signed(5)};
-    checked = CheckRow(
+    absl::Status checked = CheckRow(
         *rows, 6,
         CheckOfHead(job, tasks, record.status, record.cause, record.worker, record.unix_us),
         "outcomes", rows->Unsigned(7), must_have_check_);

@@ -118,12 +118,17 @@ absl::Status CheckRun(TaskRange tasks) {
 absl::StatusOr<OutcomeHead> ReadHead(const Statement& row) {
   const TaskRange tasks{row.Unsigned(kFirst), row.Unsigned(kCount)};
   if (absl::Status status = CheckRun(tasks); !status.ok()) return status;
-  const std::int64_t status = row.Signed(kStatus);
-  if (status < static_cast<int>(TaskStatus::kSucceeded) ||
-      status > static_cast<int>(TaskStatus::kLost)) {
-    return Damaged(absl::StrCat("task ", tasks.first, " ended with status ", status));
+  const absl::StatusOr<TaskStatus> status = FinalStatusFrom(row.Signed(kStatus));
+  if (!status.ok()) return status.status();
+  return OutcomeHead{tasks, *status};
+}
+
+absl::StatusOr<TaskStatus> FinalStatusFrom(std::int64_t number) {
+  if (number >= static_cast<int>(TaskStatus::kSucceeded) &&
+      number <= static_cast<int>(TaskStatus::kLost)) {
+    return static_cast<TaskStatus>(number);
   }
-  return OutcomeHead{tasks, static_cast<TaskStatus>(status)};
+  return Damaged(absl::StrCat("a task ended with status ", number));
 }
 
 absl::Status DamagedRow(std::string_view table, std::uint64_t id, std::string_view what) {

@@ -52,6 +52,7 @@ struct OutcomeHead {
 // DATA_LOSS for what no store ever wrote.
 absl::StatusOr<OutcomeHead> ReadHead(const sqlite::Statement& row);
 absl::Status CheckRun(TaskRange tasks);
+absl::StatusOr<TaskStatus> FinalStatusFrom(std::int64_t number);
 // DATA_LOSS where the row is not what was written; without its payload, as far as that shows.
 absl::StatusOr<Outcome> ReadOutcome(JobId job, const sqlite::Statement& row, bool with_payload,
                                     bool must_have_check);

@@ -97,6 +97,7 @@ class SqliteStore final : public Store {
   absl::Status ReadJob(const sqlite::Statement& row, Recovered& recovered);
   absl::Status ReadUnfinished(JobAccepted accepted, Recovered& recovered);
   absl::Status ReadExtensions(JobAccepted& accepted, Recovered& recovered);
+  absl::Status ReadInputSizes(JobAccepted& accepted);
   absl::Status CheckInputsOf(const JobAccepted& accepted);
   absl::Status ReadAttempts(const JobAccepted& accepted, Recovered& recovered);
   absl::Status ReadStarts(const JobAccepted& accepted, Recovered& recovered);

@@ -114,7 +114,7 @@ class StoreReader {
 class Store {
  public:
   virtual ~Store() = default;
-  // Once, before anything else. Raises the epoch.
+  // Once, before anything else. Raises the epoch. From a file, only what CheckRecovered takes.
   virtual absl::StatusOr<Recovered> Recover() = 0;
   // One transaction: all of it is durable when this returns OK. What the core should never have
   // decided, such as a second outcome of a task or a second job for a request, is INTERNAL.

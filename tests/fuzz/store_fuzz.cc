@@ -384,11 +384,9 @@ void Run(StoreInput input) {
   auto store = coordinator::SqliteStore::Open(database.directory(), {.integrity_check_pages = 0});
   if (!store.ok()) return CheckRefusal(store.status());
   const auto recovered = (*store)->Recover();
-  absl::Status status = recovered.status();
-  if (status.ok()) status = coordinator::CheckRecovered(*recovered);
-  if (!status.ok()) {
-    HAUL_CHECK(status.code() == absl::StatusCode::kDataLoss);
-    return CheckRefusal(status);
+  if (!recovered.ok()) {
+    HAUL_CHECK(recovered.status().code() == absl::StatusCode::kDataLoss);
+    return CheckRefusal(recovered.status());
   }
   Serve(*recovered);
   auto reader = (*store)->NewReader();
