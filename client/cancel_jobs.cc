@@ -17,12 +17,12 @@ constexpr std::size_t kCallsAtOnce = 32;
 }  // namespace
 
 struct Client::Impl::CancelCall {
-  CancelCall(const Impl& client, JobId job, grpc::CompletionQueue& queue)
-      : job(job), cancel_on_stop(context, client.stop) {
+  CancelCall(const Impl& client, JobId the_job, grpc::CompletionQueue& queue)
+      : job(the_job), cancel_on_stop(context, client.stop) {
     client.Authorize(context);
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
     v1::CancelJobRequest request;
-    request.mutable_job()->set_job_id(job.value);
+    request.mutable_job()->set_job_id(the_job.value);
     request.set_by(ToUtf8(UserName()));
     reader = client.jobs->AsyncCancel(&context, request, &queue);
     reader->Finish(&reply, &status, this);
