@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "cli/foreground.h"
 #include "cli/format.h"
 #include "cli/globals.h"
@@ -20,11 +21,31 @@
 namespace haul::cli {
 namespace {
 
+constexpr std::uint64_t kLeastLimitBytes = 1 << 20;
+constexpr std::uint64_t kMostVolatileBytes = std::uint64_t{1} << 40;
+constexpr std::uint64_t kMostOutputFileBytes = std::uint64_t{1} << 30;
+
 struct StartOptions {
   std::string listen = "127.0.0.1:7070";
   std::string lease = "15s";
+  std::string volatile_limit;
+  std::string output_limit;
   bool insecure = false;
 };
+
+// The option's value; `limit` stays as it is without one.
+absl::Status ReadLimit(const char* option, const std::string& value, std::uint64_t most,
+                       std::uint64_t* limit) {
+  if (value.empty()) return absl::OkStatus();
+  const absl::StatusOr<std::uint64_t> bytes = ParseBytes(value);
+  if (!bytes.ok() || *bytes < kLeastLimitBytes || *bytes > most) {
+    return absl::InvalidArgumentError(absl::StrCat(option, ": '", value, "', write a size from ",
+                                                   FormatBytes(kLeastLimitBytes), " to ",
+                                                   FormatBytes(most), ", like 64MiB"));
+  }
+  *limit = *bytes;
+  return absl::OkStatus();
+}
 
 absl::StatusOr<CoordinatorOptions> ToCoordinatorOptions(const Globals& globals,
                                                         const StartOptions& options) {
@@ -40,6 +61,11 @@ absl::StatusOr<CoordinatorOptions> ToCoordinatorOptions(const Globals& globals,
   result.listen = options.listen;
   result.lease_ms = static_cast<std::int64_t>(*lease_ms);
   result.insecure = options.insecure;
+  absl::Status limit = ReadLimit("--volatile-limit", options.volatile_limit, kMostVolatileBytes,
+                                 &result.volatile_bytes);
+  limit.Update(ReadLimit("--output-limit", options.output_limit, kMostOutputFileBytes,
+                         &result.output_limit_bytes));
+  if (!limit.ok()) return limit;
   return result;
 }
 
@@ -119,6 +145,10 @@ void AddCoordinator(CLI::App& app, Globals& globals) {
                     "HOST:PORT, port 0 for any (default 127.0.0.1:7070)");
   start->add_option("--lease", options->lease,
                     "How long a silent worker keeps what it runs (default 15s)");
+  start->add_option("--volatile-limit", options->volatile_limit,
+                    "Most that volatile jobs may fill of the memory (default 1GiB)");
+  start->add_option("--output-limit", options->output_limit,
+                    "Most that one result or output may have (default 1GiB)");
   start->add_flag("--insecure", options->insecure,
                   "Allow an address other than loopback, without encryption");
   start->callback([=, &globals] {

@@ -53,9 +53,10 @@ begin() { # NAME
   mkdir "$HAUL_DATA_DIR"
   guardian_pid=()
 }
-start_coordinator() { # [LISTEN]
+start_coordinator() { # [LISTEN [ARG...]]
+  local listen=${1:-127.0.0.1:0}
   rm -f "$HAUL_DATA_DIR/address"
-  "$haul" coordinator start --data-dir "$HAUL_DATA_DIR" --listen "${1:-127.0.0.1:0}" >>"$log" 2>&1 &
+  "$haul" coordinator start --data-dir "$HAUL_DATA_DIR" --listen "$listen" "${@:2}" >>"$log" 2>&1 &
   coordinator_pid=$!
   await test -s "$HAUL_DATA_DIR/address"
 }
@@ -128,6 +129,10 @@ bad_input_is_refused_by_name() {
   expect_status 4 "token" "$haul" --token-file "$HAUL_DATA_DIR/wrong" job list
   expect_status 3 "" "$haul" --connect-timeout 1s --coordinator 127.0.0.1:1 job list
   expect_status 2 "loopback" "$haul" coordinator start --data-dir "$HAUL_DATA_DIR/other" --listen 0.0.0.0:0
+  expect_status 2 "--volatile-limit: 'much', write a size from 1.0 MiB to 1.0 TiB" \
+    "$haul" coordinator start --data-dir "$HAUL_DATA_DIR/other" --volatile-limit much
+  expect_status 2 "--output-limit: '2GiB', write a size from 1.0 MiB to 1.0 GiB" \
+    "$haul" coordinator start --data-dir "$HAUL_DATA_DIR/other" --output-limit 2GiB
   local status=0
   timeout 60 "$haul" worker start --name b --threads 1 --functions /etc/passwd >"$scratch/out" 2>&1 || status=$?
   expect_eq "a library that is none" "$status" 2
@@ -282,7 +287,16 @@ up_leaves_nothing_behind() {
   await gone "$b"
 }
 
+limits_of_the_coordinator_are_what_it_was_told() {
+  start_coordinator 127.0.0.1:0 --volatile-limit 1MiB --output-limit 2MiB
+  expect_status 4 "of 1048576 bytes" "$haul" submit --volatile --array 0-99999 -- true
+  start_worker a
+  expect_status 1 "2097152" "$haul" run -- head -c 3000000 /dev/zero
+  expect_status 0 "" "$haul" run -- head -c 1500000 /dev/zero
+}
+
 for name in commands_run_and_say_how_they_ended functions_run_and_crash_alone bad_input_is_refused_by_name \
+  limits_of_the_coordinator_are_what_it_was_told \
   large_things_pass_and_too_large_ones_are_refused a_client_that_vanishes_in_mid_submit_leaves_nothing \
   a_full_disk_makes_no_promise_and_loses_none two_workers_of_one_name_do_not_fight a_repeated_submit_is_one_job coordinator_killed_runs_nothing_again worker_killed_loses_nothing drain_and_cancel \
   up_leaves_nothing_behind; do
