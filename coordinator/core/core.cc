@@ -90,15 +90,19 @@ absl::Status Core::CheckSubmit(const JobSpec& spec) const {
         absl::StrCat("jobs: ", options_.max_active_jobs,
                      " have not ended, which is the limit; try again later"));
   }
-  if (spec.kind == WorkKind::kFunction &&
-      !std::any_of(state_.functions().begin(), state_.functions().end(), [&](const auto& entry) {
-        return entry.first.name == spec.function && entry.first.signature == spec.signature;
-      })) {
-    return absl::InvalidArgumentError(absl::StrCat("function: no worker serves ", spec.function,
-                                                   " ", spec.signature,
-                                                   "; there is: ", FunctionList(state_)));
+  return spec.kind == WorkKind::kFunction ? CheckServed(spec) : absl::OkStatus();
+}
+
+absl::Status Core::CheckServed(const JobSpec& spec) const {
+  if (state_.IsServed(spec)) return absl::OkStatus();
+  const std::string name = absl::StrCat("function: no worker serves ", spec.function, " ",
+                                        spec.signature, "; there is: ", FunctionList(state_));
+  // Whoever serves it may be on its way.
+  if (state_.adopting() && !Planted(PlantedBug::kAwayWorkersServeNothing)) {
+    return absl::UnavailableError(
+        absl::StrCat(name, "; the coordinator restarted and waits for the workers it knew"));
   }
-  return absl::OkStatus();
+  return absl::InvalidArgumentError(name);
 }
 
 void Core::On(const JobSubmitted& event) {

@@ -97,6 +97,7 @@ class Core {
   }
 
   absl::Status CheckSubmit(const JobSpec& spec) const;
+  absl::Status CheckServed(const JobSpec& spec) const;
   absl::Status CheckParent(const ParentTask& parent) const;
   absl::Status CheckExtend(const JobExtendAsked& event) const;
   // Before a job's first ready tasks: it has no claim to what others used meanwhile.

@@ -52,6 +52,27 @@ TEST_F(RestartTest, RunningWorkIsAdoptedAndNotStartedAgain) {
   EXPECT_EQ(JobOf(job_).state(), JobState::kSucceeded);
 }
 
+TEST_F(RestartTest, AFunctionIsNotRefusedForGoodWhileWhoServesItMayBeOnItsWay) {
+  JobSpec call = Tasks(1);
+  call.kind = WorkKind::kFunction;
+  call.function = "f";
+  call.signature = "()";
+  EXPECT_EQ(SubmitRefused(call).code(), absl::StatusCode::kInvalidArgument) << "nobody is awaited";
+  WorkerProfile serving = Profile("w");
+  serving.functions = {{"f", "()", "lib.so"}};
+  Connect(serving);
+  Connect("other");
+  Start();
+  Connect("other");
+  EXPECT_EQ(SubmitRefused(call).code(), absl::StatusCode::kUnavailable);
+  Connect(serving);
+  Submit(call);
+
+  Start();
+  Pass(15'200);
+  EXPECT_EQ(SubmitRefused(call).code(), absl::StatusCode::kInvalidArgument) << "it did not come";
+}
+
 TEST_F(RestartTest, NewJobsGoAtOnce) {
   RunOne("w");
   Start();

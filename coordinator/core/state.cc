@@ -13,11 +13,11 @@ void Fold(std::uint64_t measured_ns, std::uint64_t& mean_ns) {
   mean_ns = mean_ns == 0 ? measured_ns : (mean_ns + measured_ns + 1) / 2;
 }
 
-bool IsServed(const ServedFunction& function, const JobSpec& spec) {
+bool Serves(const ServedFunction& function, const JobSpec& spec) {
   return function.name == spec.function && function.signature == spec.signature;
 }
 
-// The first that IsServed, or what stands in its place.
+// The first that Serves it, or what stands in its place.
 template <typename Functions>
 auto FirstServing(Functions& functions, const JobSpec& spec) {
   return functions.lower_bound({spec.function, spec.signature, ""});
@@ -117,11 +117,16 @@ std::uint64_t State::ExpectedTaskNs(const Job& job) const {
   }
   // Of several libraries that have it the slowest.
   std::uint64_t expected_ns = 0;
-  for (auto it = FirstServing(functions_, spec);
-       it != functions_.end() && IsServed(it->first, spec); ++it) {
+  for (auto it = FirstServing(functions_, spec); it != functions_.end() && Serves(it->first, spec);
+       ++it) {
     expected_ns = std::max(expected_ns, it->second.mean_task_ns);
   }
   return expected_ns;
+}
+
+bool State::IsServed(const JobSpec& spec) const {
+  const auto first = FirstServing(functions_, spec);
+  return first != functions_.end() && Serves(first->first, spec);
 }
 
 const Job* State::NewestJob() const { return FindJob(newest_job_); }
@@ -298,10 +303,8 @@ void State::On(const WorkerJoined& record) {
 void State::On(const WorkerLeft& record) {
   Worker& worker = MutableWorker(record.worker);
   HAUL_CHECK(worker.assigned_tasks == 0);
-  if (worker.connected()) {
-    CountFunctions(worker, -1);
-    sessions_.erase(worker.session);
-  }
+  CountFunctions(worker.profile, -1);
+  if (worker.connected()) sessions_.erase(worker.session);
   incarnations_.erase(worker.facts.incarnation);
   roomy_workers_.erase(worker.id);
   awaited_.erase(worker.id);
@@ -310,8 +313,8 @@ void State::On(const WorkerLeft& record) {
 
 // ---- volatile ----
 
-void State::CountFunctions(const Worker& worker, int by) {
-  for (const ServedFunction& function : worker.profile.functions) {
+void State::CountFunctions(const WorkerProfile& profile, int by) {
+  for (const ServedFunction& function : profile.functions) {
     const auto it = functions_.try_emplace(function).first;
     it->second.workers = static_cast<std::uint32_t>(static_cast<int>(it->second.workers) + by);
     if (it->second.workers == 0) functions_.erase(it);
@@ -321,20 +324,21 @@ void State::CountFunctions(const Worker& worker, int by) {
 void State::On(const WorkerAttached& record) {
   Worker& worker = MutableWorker(record.worker);
   HAUL_CHECK(!worker.connected());
+  // In this order, so that what was measured of those that it still serves is kept.
+  CountFunctions(record.profile, 1);
+  CountFunctions(worker.profile, -1);
   worker.session = record.session;
   worker.profile = record.profile;
   worker.draining = worker.draining || record.draining;
   worker.overcommitted = worker.used_milli() > worker.profile.cpus_milli;
   sessions_[record.session] = record.worker;
   awaited_.erase(record.worker);
-  CountFunctions(worker, 1);
   IndexWorker(worker);
 }
 
 void State::On(const WorkerDetached& record) {
   Worker& worker = MutableWorker(record.worker);
   HAUL_CHECK(worker.connected());
-  CountFunctions(worker, -1);
   sessions_.erase(worker.session);
   worker.session = {};
   IndexWorker(worker);
@@ -391,7 +395,7 @@ void State::On(const TasksMeasured& record) {
   EndTrust(assignments_.at(record.assignment));
   if (job.facts.spec.kind == WorkKind::kFunction) {
     for (auto it = FirstServing(functions_, job.facts.spec);
-         it != functions_.end() && IsServed(it->first, job.facts.spec); ++it) {
+         it != functions_.end() && Serves(it->first, job.facts.spec); ++it) {
       Fold(mean_ns, it->second.mean_task_ns);
     }
   }

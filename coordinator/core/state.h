@@ -172,9 +172,9 @@ struct Child {
   friend auto operator<=>(const Child&, const Child&) = default;
 };
 
-// What was measured of a function, while a connected worker serves it.
+// What was measured of a function, while a worker that has not left serves it.
 struct ServedBy {
-  std::uint32_t workers = 0;
+  std::uint32_t workers = 0;       // those that are to come back too
   std::uint64_t mean_task_ns = 0;  // of the jobs so far; 0: nothing yet
 };
 
@@ -221,8 +221,11 @@ class State {
   bool adopting() const { return adopting_; }
   bool serving() const { return serving_; }  // from then on the core settles what it decides
   bool WaitsForAdoption(const Job& job) const { return adopting_ && job.recovered; }
-  // What connected workers serve.
+  // What workers serve, each from its first hello in this start until it leaves: a lost connection
+  // proves nothing.
   const absl::btree_map<ServedFunction, ServedBy>& functions() const { return functions_; }
+  // Whether one of them has this job's function.
+  bool IsServed(const JobSpec& spec) const;
 
  private:
   void On(const JobAccepted& record);
@@ -270,7 +273,7 @@ class State {
   void IndexJob(Job& job);
   void IndexRecovered();
   void IndexWorker(const Worker& worker);
-  void CountFunctions(const Worker& worker, int by);
+  void CountFunctions(const WorkerProfile& profile, int by);
 
   absl::btree_map<JobId, Job> jobs_;
   absl::btree_map<WorkerId, Worker> workers_;
