@@ -143,7 +143,10 @@ class Core {
   void Suspected(const std::vector<Suspect>& suspects, bool ran_alone, const std::string& reason);
   void SayDrain(const Worker& worker);
   void DepartIfDrained(WorkerId worker);
-  void ExpireLeases(bool unread);
+  // What leases run by: monotonic, but it stands still while nothing is read. Only so long: a store
+  // that is behind again and again must not keep who is dead for ever.
+  std::int64_t lease_clock_us() const;
+  void ExpireLeases();
   void EndAdoptionIfAllAreBack();
   void EndAdoption();
   void CarryOut(const Plan& plan);
@@ -157,8 +160,10 @@ class Core {
   std::uint64_t last_worker_ = 0;
   std::uint64_t last_assignment_ = 0;
   RecordSequence last_sequence_ = 0;
-  std::int64_t adoption_deadline_us_ = 0;
+  std::int64_t adoption_deadline_us_ = 0;  // of the leases' clock
   std::int64_t last_tick_us_ = 0;
+  bool unread_ = false;         // since the last tick
+  std::int64_t unread_us_ = 0;  // in all, until the last tick
   std::int64_t next_lease_check_us_ = 0;
 
   // Of the step that runs.

@@ -39,7 +39,7 @@ void Core::On(const JobExtendAsked& event) {
       return Do(AnswerError{event.request, status});
     }
   }
-  if (job->facts.open) Note(JobKeptOpen{event.job, now_.monotonic_us});
+  if (job->facts.open) Note(JobKeptOpen{event.job, lease_clock_us()});
   if (!has_them) {
     Extend(*job, event.count, event.input_bytes, event.close);
   } else if (event.close && job->facts.open) {
@@ -64,8 +64,8 @@ void Core::CloseAbandonedJobs(bool stood_still) {
   for (const JobId id : state_.open_jobs()) {
     const Job& job = *state_.FindJob(id);
     if (stood_still) {
-      Note(JobKeptOpen{id, now_.monotonic_us});
-    } else if (now_.monotonic_us - job.kept_open_us > options_.open_job_lease_ms * 1000) {
+      Note(JobKeptOpen{id, lease_clock_us()});
+    } else if (lease_clock_us() - job.kept_open_us > options_.open_job_lease_ms * 1000) {
       abandoned.push_back(id);
     }
   }

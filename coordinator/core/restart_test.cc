@@ -156,6 +156,17 @@ TEST_F(RestartTest, AdoptionWaitsLongerIfTheCoordinatorStoodStill) {
   EXPECT_FALSE(state().adopting());
 }
 
+TEST_F(RestartTest, AdoptionEndsThoughTheDiskIsBehindAgainAndAgain) {
+  RunOne("w");
+  Start();
+  for (int turn = 0; turn < 231; ++turn) {  // 15.4 s of 23.1 s were read
+    if (turn == 222) EXPECT_TRUE(state().adopting());
+    Advance(100);
+    Send(TimePassed{.unread = turn % 3 == 0});
+  }
+  EXPECT_FALSE(state().adopting());
+}
+
 TEST_F(RestartTest, WorkerThatWasLostBeforeTheRestartIsNotAdopted) {
   RunOne("lost");
   const SendAssignment lost = sent_;

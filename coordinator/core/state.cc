@@ -346,7 +346,7 @@ void State::On(const WorkerDetached& record) {
 
 void State::On(const WorkerHeard& record) {
   Worker& worker = MutableWorker(record.worker);
-  worker.last_heard_us = record.monotonic_us;
+  worker.last_heard_us = record.lease_clock_us;
   worker.last_heard_unix_us = record.unix_us;
 }
 
@@ -428,7 +428,7 @@ void State::On(const WorkerRestsOn& record) {
 }
 
 void State::On(const JobKeptOpen& record) {
-  MutableJob(record.job).kept_open_us = record.monotonic_us;
+  MutableJob(record.job).kept_open_us = record.lease_clock_us;
 }
 
 void State::On(const JobCaughtUp& record) {

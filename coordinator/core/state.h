@@ -60,7 +60,7 @@ struct Job {
   std::uint64_t virtual_us = 0;      // cpu time used, comparable among jobs of one priority
   std::int64_t blocked_since_us = 0;
   bool started = false;
-  std::int64_t kept_open_us = 0;  // monotonic; when whoever extends it was last heard
+  std::int64_t kept_open_us = 0;  // of the leases' clock; when whoever extends it was last heard
   bool recovered = false;         // came from the store: waits for adoption
   bool suspected = false;         // of having taken a worker down
   IntervalSet unwanted;           // cancelled, though not the job, and not ended
@@ -115,8 +115,8 @@ struct Worker {
   // Volatile from here on. A worker known from the store has no session until it comes back.
   SessionId session;
   WorkerProfile profile;
-  RecordSequence rests_on = 0;  // what is sent to it waits for this record
-  std::int64_t last_heard_us = 0;
+  RecordSequence rests_on = 0;     // what is sent to it waits for this record
+  std::int64_t last_heard_us = 0;  // of the leases' clock
   std::int64_t last_heard_unix_us = 0;
   bool draining = false;
   std::int64_t drain_deadline_us = 0;  // monotonic; 0: none
