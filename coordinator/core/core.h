@@ -23,7 +23,8 @@ struct CoreOptions {
   std::int64_t lease_ms = 15'000;
   // So often may a task take its executor or its worker down, then it has failed.
   std::uint32_t max_crashes = 3;
-  // So long may an open job hear nothing from whoever extends it; then it is closed.
+  // So long, or a lease if that is longer, may an open job hear nothing from whoever extends it;
+  // then it is closed.
   std::int64_t open_job_lease_ms = 60'000;
   std::uint64_t max_active_jobs = 100'000;  // that have not ended
   std::uint64_t max_tasks_per_job = 100'000'000;
