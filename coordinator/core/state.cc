@@ -129,7 +129,9 @@ bool State::IsServed(const JobSpec& spec) const {
   return first != functions_.end() && Serves(first->first, spec);
 }
 
-const Job* State::NewestJob() const { return FindJob(newest_job_); }
+const Job* State::NewestJob() const {
+  return by_acceptance_.empty() ? nullptr : FindJob(by_acceptance_.rbegin()->second);
+}
 
 bool State::ParentGoesOn(const ParentTask& parent) const {
   const Assignment* assignment = FindAssignment(parent.assignment);
@@ -192,7 +194,8 @@ void State::On(const JobAccepted& record) {
     requests_[{record.spec.owner, record.spec.request_id}] = record.job;
   }
   ++active_jobs_;
-  newest_job_ = record.job;
+  job.acceptance = by_acceptance_.empty() ? 1 : by_acceptance_.rbegin()->first + 1;
+  by_acceptance_[job.acceptance] = record.job;
   IndexJob(job);
 }
 
@@ -279,17 +282,8 @@ void State::On(const JobForgotten& record) {
   const Job& job = MutableJob(record.job);
   HAUL_CHECK(job.is_ended());
   requests_.erase({job.facts.spec.owner, job.facts.spec.request_id});
+  by_acceptance_.erase(job.acceptance);
   jobs_.erase(record.job);
-  if (newest_job_ == record.job) {
-    newest_job_ = {};
-    std::int64_t newest_unix_us = 0;
-    for (const auto& [id, other] : jobs_) {
-      if (other.facts.accepted_unix_us >= newest_unix_us) {
-        newest_unix_us = other.facts.accepted_unix_us;
-        newest_job_ = id;
-      }
-    }
-  }
 }
 
 void State::On(const WorkerJoined& record) {

@@ -52,6 +52,7 @@ struct Job {
   // Volatile from here on.
   IntervalSet ready;                 // neither done nor assigned
   IntervalSet ready_alone;           // likewise, and each is to run in an executor of its own
+  std::uint64_t acceptance = 0;      // greater than that of those accepted before
   RecordSequence rests_on = 0;       // an assignment waits for this record
   std::uint64_t assigned_tasks = 0;  // with workers, running or backlog
   std::uint64_t running_width = 0;   // how many may be running now
@@ -293,7 +294,7 @@ class State {
   bool adopting_ = false;
   bool serving_ = false;
   std::uint64_t active_jobs_ = 0;
-  JobId newest_job_;
+  absl::btree_map<std::uint64_t, JobId> by_acceptance_;  // the newest last
 };
 
 // Ends the process, saying which, when the state contradicts itself. After every step in tests and
