@@ -163,15 +163,20 @@ void OpenJob::WakeCanceller() {
 // forgotten what it was asked.
 void OpenJob::SayUnwanted() {
   const std::stop_token stop = abandoned_.get_token();
+  auto again = std::chrono::steady_clock::now() + kAskAgain;
   while (!stop.stop_requested()) {
     std::vector<client::TaskRange> ranges;
     bool all = false;
     {
       std::unique_lock lock(mutex_);
-      const bool news = unwanted_changed_.wait_for(lock, stop, kAskAgain, [this] {
+      unwanted_changed_.wait_until(lock, stop, again, [this] {
         return all_unwanted_ || (!unwanted_.empty() && *unwanted_.begin() < durable_);
       });
-      if (!news) unwanted_.merge(said_unwanted_);
+      // By the time alone: there may be no end of new ones.
+      if (const auto now = std::chrono::steady_clock::now(); now >= again) {
+        unwanted_.merge(said_unwanted_);
+        again = now + kAskAgain;
+      }
       all = std::exchange(all_unwanted_, false);
       ranges = TakeUnwanted();
     }

@@ -14,6 +14,7 @@ enum class PlantedBug : std::uint8_t {
   kOutcomeConfirmedBeforeCommit,
   kRepeatedSubmitIsNewJob,
   kAdoptionForgotten,         // after a restart work is given out at once
+  kAwayWorkersServeNothing,   // likewise functions are refused for good
   kEarlierMembershipAdopted,  // what a worker held before it was lost is adopted
   kLossNotAwaited,            // a lost worker's work moves before the loss is on the disk
   kWelcomeBeforeMembership,   // work is sent to a worker whose membership is not on the disk

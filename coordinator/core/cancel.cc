@@ -24,8 +24,8 @@ void Core::Cancel(const Job& job, const std::vector<TaskRange>& tasks, const std
   IntervalSet unwanted;
   for (const TaskRange& range : tasks) {
     unwanted.Add(IntervalSet({0, job.facts.spec.task_count}).Intersection(range));
+    unwanted.Remove(job.facts.done.Intersection(range));
   }
-  unwanted.Remove(job.facts.done);
   if (tasks.empty()) {
     Record(JobCancelRequested{job.id, by, now_.unix_us}, job.facts.spec.is_volatile);
   } else if (!unwanted.empty()) {
@@ -58,6 +58,8 @@ void Core::SayCancelled(const Worker& worker, const Assignment& assignment) {
 }
 
 void Core::EndUnowned(const Job& job) {
+  // Of most jobs nothing ends so, and what is ready may be many ranges.
+  if (!job.facts.cancel && job.unwanted.empty() && job.facts.started.empty()) return;
   IntervalSet unowned = job.ready;
   unowned.Add(job.ready_alone);
   OutcomeRecorded record{.job = job.id, .unix_us = now_.unix_us};

@@ -201,6 +201,20 @@ TEST_F(ChildrenTest, AfterARestartWithoutWorkersTheyEndAtOnce) {
   EXPECT_TRUE(JobOf(child).is_ended());
 }
 
+TEST_F(ChildrenTest, OpenOnesAreNotClosedWhileTheirParentGoesOn) {
+  const SessionId session = Connect("w", 1000);
+  Submit(Tasks(1));
+  Turn();
+  const SendAssignment parent = TakeAssignment();
+  JobSpec open = ChildOf(parent, 0, 0);
+  open.is_open = true;
+  const JobId child = Submit(open);
+  Pass(120'000, {session});
+  EXPECT_TRUE(JobOf(child).facts.open);
+  Finish(parent, {0, 1});
+  EXPECT_TRUE(JobOf(child).is_ended());
+}
+
 TEST_F(ChildrenTest, OnlyAStartThatGoesOnHasThemAndNotTooDeep) {
   options_.max_depth = 1;
   Start();

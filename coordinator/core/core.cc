@@ -92,15 +92,19 @@ absl::Status Core::CheckSubmit(const JobSpec& spec) const {
         absl::StrCat("jobs: ", options_.max_active_jobs,
                      " have not ended, which is the limit; try again later"));
   }
-  if (spec.kind == WorkKind::kFunction &&
-      !std::any_of(state_.functions().begin(), state_.functions().end(), [&](const auto& entry) {
-        return entry.first.name == spec.function && entry.first.signature == spec.signature;
-      })) {
-    return absl::InvalidArgumentError(absl::StrCat("function: no worker serves ", spec.function,
-                                                   " ", spec.signature,
-                                                   "; there is: ", FunctionList(state_)));
+  return spec.kind == WorkKind::kFunction ? CheckServed(spec) : absl::OkStatus();
+}
+
+absl::Status Core::CheckServed(const JobSpec& spec) const {
+  if (state_.IsServed(spec)) return absl::OkStatus();
+  const std::string name = absl::StrCat("function: no worker serves ", spec.function, " ",
+                                        spec.signature, "; there is: ", FunctionList(state_));
+  // Whoever serves it may be on its way.
+  if (state_.adopting() && !Planted(PlantedBug::kAwayWorkersServeNothing)) {
+    return absl::UnavailableError(
+        absl::StrCat(name, "; the coordinator restarted and waits for the workers it knew"));
   }
-  return absl::OkStatus();
+  return absl::InvalidArgumentError(name);
 }
 
 void Core::On(const JobSubmitted& event) {
@@ -122,7 +126,7 @@ void Core::On(const JobSubmitted& event) {
   const RecordSequence sequence =
       Record(JobAccepted{id, std::move(spec), now_.unix_us, event.input_sizes}, is_volatile);
   Note(JobRestsOn{id, sequence});
-  Note(JobKeptOpen{id, now_.monotonic_us});
+  Note(JobKeptOpen{id, lease_clock_us()});
   CatchUp(id);
   Do(AnswerSubmit{event.request, id, false},
      Planted(PlantedBug::kSubmitAnsweredBeforeCommit) ? 0 : sequence);
@@ -170,14 +174,14 @@ void Core::Settle(JobId id) {
 
 void Core::On(const ServingStarted&) {
   last_tick_us_ = now_.monotonic_us;
-  adoption_deadline_us_ = now_.monotonic_us + options_.lease_ms * 1000;
+  adoption_deadline_us_ = lease_clock_us() + options_.lease_ms * 1000;
   if (!Planted(PlantedBug::kAdoptionForgotten)) Note(AdoptionBegan{});
   std::vector<JobId> unfinished;
   for (const auto& [id, job] : state_.jobs()) {
     if (!job.is_ended()) unfinished.push_back(id);
   }
   for (const JobId id : unfinished) {
-    if (state_.FindJob(id)->facts.open) Note(JobKeptOpen{id, now_.monotonic_us});
+    if (state_.FindJob(id)->facts.open) Note(JobKeptOpen{id, lease_clock_us()});
     Settle(id);
   }
   if (!state_.adopting()) FindOrphans();
@@ -204,16 +208,20 @@ void Core::EndAdoption() {
   FindOrphans();
 }
 
-void Core::ExpireLeases(bool unread) {
+std::int64_t Core::lease_clock_us() const {
+  return (unread_ ? last_tick_us_ : now_.monotonic_us) - unread_us_;
+}
+
+void Core::ExpireLeases() {
   // If this process stood still, the silence was ours: everybody gets a full lease again.
-  const bool late = now_.monotonic_us - last_tick_us_ > options_.lease_ms * 1000 / 4 &&
-                    !Planted(PlantedBug::kStandstillBlamedOnWorkers);
-  const bool stood_still = late || unread;
+  const bool stood_still = now_.monotonic_us - last_tick_us_ > options_.lease_ms * 1000 / 4 &&
+                           !Planted(PlantedBug::kStandstillBlamedOnWorkers);
+  if (unread_) unread_us_ += now_.monotonic_us - last_tick_us_;
   // What came since then may not have been read yet.
-  const std::int64_t read_until_us = std::exchange(last_tick_us_, now_.monotonic_us);
+  const std::int64_t read_until_us = std::exchange(last_tick_us_, now_.monotonic_us) - unread_us_;
   if (stood_still) {
     adoption_deadline_us_ =
-        std::max(adoption_deadline_us_, now_.monotonic_us + options_.lease_ms * 1000);
+        std::max(adoption_deadline_us_, lease_clock_us() + options_.lease_ms * 1000);
   } else if (now_.monotonic_us < next_lease_check_us_) {
     return;
   }
@@ -225,7 +233,7 @@ void Core::ExpireLeases(bool unread) {
   for (const auto& [id, worker] : state_.workers()) {
     if (state_.awaited().contains(id)) continue;  // the adoption's deadline is theirs
     if (stood_still) {
-      Note(WorkerHeard{id, now_.monotonic_us, worker.last_heard_unix_us});
+      Note(WorkerHeard{id, lease_clock_us(), worker.last_heard_unix_us});
     } else if (read_until_us - worker.last_heard_us > lease_us) {
       expired.push_back(id);
     }
@@ -235,9 +243,10 @@ void Core::ExpireLeases(bool unread) {
 }
 
 void Core::On(const TimePassed& event) {
-  ExpireLeases(event.unread);
+  ExpireLeases();
+  unread_ = event.unread;
   // Only here does its deadline count: it was set anew if this process stood still.
-  const bool due = now_.monotonic_us >= adoption_deadline_us_;
+  const bool due = lease_clock_us() >= adoption_deadline_us_;
   if (state_.adopting() && (due || state_.awaited().empty())) EndAdoption();
   EndOrphans();
   CarryOut(Schedule(state_, options_.schedule, now_));

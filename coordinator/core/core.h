@@ -23,7 +23,8 @@ struct CoreOptions {
   std::int64_t lease_ms = 15'000;
   // So often may a task take its executor or its worker down, then it has failed.
   std::uint32_t max_crashes = 3;
-  // So long may an open job hear nothing from whoever extends it; then it is closed.
+  // So long, or a lease if that is longer, may an open job hear nothing from whoever extends it;
+  // then it is closed.
   std::int64_t open_job_lease_ms = 60'000;
   std::uint64_t max_active_jobs = 100'000;  // that have not ended
   std::uint64_t max_tasks_per_job = 100'000'000;
@@ -97,6 +98,7 @@ class Core {
   }
 
   absl::Status CheckSubmit(const JobSpec& spec) const;
+  absl::Status CheckServed(const JobSpec& spec) const;
   absl::Status CheckParent(const ParentTask& parent) const;
   absl::Status CheckExtend(const JobExtendAsked& event) const;
   // Before a job's first ready tasks: it has no claim to what others used meanwhile.
@@ -142,7 +144,10 @@ class Core {
   void Suspected(const std::vector<Suspect>& suspects, bool ran_alone, const std::string& reason);
   void SayDrain(const Worker& worker);
   void DepartIfDrained(WorkerId worker);
-  void ExpireLeases(bool unread);
+  // What leases run by: monotonic, but it stands still while nothing is read. Only so long: a store
+  // that is behind again and again must not keep who is dead for ever.
+  std::int64_t lease_clock_us() const;
+  void ExpireLeases();
   void EndAdoptionIfAllAreBack();
   void EndAdoption();
   void CarryOut(const Plan& plan);
@@ -156,8 +161,10 @@ class Core {
   std::uint64_t last_worker_ = 0;
   std::uint64_t last_assignment_ = 0;
   RecordSequence last_sequence_ = 0;
-  std::int64_t adoption_deadline_us_ = 0;
+  std::int64_t adoption_deadline_us_ = 0;  // of the leases' clock
   std::int64_t last_tick_us_ = 0;
+  bool unread_ = false;         // since the last tick
+  std::int64_t unread_us_ = 0;  // in all, until the last tick
   std::int64_t next_lease_check_us_ = 0;
 
   // Of the step that runs.

@@ -108,7 +108,13 @@ TEST_F(CoreTest, UnknownFunctionIsRefusedWithThoseThatExist) {
   Turn();
   EXPECT_EQ(TakeAssignment().job, job);
   Send(SessionClosed{session});
-  EXPECT_THAT(SubmitRefused(spec).ToString(), HasSubstr("there is: none"));
+  Submit(spec);  // it has its lease to come back
+  Turn();
+  ExpectNoMore();
+  Pass(15'200);
+  const absl::Status refused = SubmitRefused(spec);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(refused.message(), HasSubstr("there is: none"));
 }
 
 TEST_F(CoreTest, CancelEndsWhatIsReadyAtOnceAndWhatRunsWhenItsWorkerSaysSo) {

@@ -134,7 +134,7 @@ struct WorkerStopAsked {
 // when work is scheduled and leases are looked at.
 struct ServingStarted {};
 struct TimePassed {
-  bool unread = false;  // what workers say is not read just now: their silence is ours
+  bool unread = false;  // from now on nothing is read, until the next one: the silence is ours
 };
 
 using Event =

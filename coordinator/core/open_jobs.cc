@@ -1,4 +1,5 @@
 // Open jobs: they get more tasks until whoever extends them closes them, or is gone.
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -39,7 +40,7 @@ void Core::On(const JobExtendAsked& event) {
       return Do(AnswerError{event.request, status});
     }
   }
-  if (job->facts.open) Note(JobKeptOpen{event.job, now_.monotonic_us});
+  if (job->facts.open) Note(JobKeptOpen{event.job, lease_clock_us()});
   if (!has_them) {
     Extend(*job, event.count, event.input_bytes, event.close);
   } else if (event.close && job->facts.open) {
@@ -58,14 +59,17 @@ void Core::Extend(const Job& job, std::uint64_t count, std::uint64_t input_bytes
   Settle(job.id);
 }
 
-// Nobody will ever close them; what they have is done all the same.
+// Nobody will ever close them; what they have is done all the same. Those that tasks submitted end
+// with their parents, whose workers have their lease to come back.
 void Core::CloseAbandonedJobs(bool stood_still) {
+  const std::int64_t silence_us = std::max(options_.open_job_lease_ms, options_.lease_ms) * 1000;
   std::vector<JobId> abandoned;
   for (const JobId id : state_.open_jobs()) {
     const Job& job = *state_.FindJob(id);
+    if (!job.facts.spec.parent.assignment.is_none()) continue;
     if (stood_still) {
-      Note(JobKeptOpen{id, now_.monotonic_us});
-    } else if (now_.monotonic_us - job.kept_open_us > options_.open_job_lease_ms * 1000) {
+      Note(JobKeptOpen{id, lease_clock_us()});
+    } else if (lease_clock_us() - job.kept_open_us > silence_us) {
       abandoned.push_back(id);
     }
   }

@@ -123,5 +123,15 @@ TEST_F(OpenJobsTest, IsClosedWhenNobodyIsHeardOfAnyMore) {
   EXPECT_FALSE(JobOf(job).is_ended()) << "what it has is done all the same";
 }
 
+TEST_F(OpenJobsTest, MayHearNothingForAsLongAsALease) {
+  options_.lease_ms = 300'000;
+  Start();
+  const JobId job = Submit(Open());
+  Pass(299'000);
+  EXPECT_TRUE(JobOf(job).facts.open);
+  Pass(2'000);
+  EXPECT_FALSE(JobOf(job).facts.open);
+}
+
 }  // namespace
 }  // namespace haul::coordinator

@@ -195,7 +195,7 @@ struct WorkerDetached {  // its connection is gone; its lease still runs
 };
 struct WorkerHeard {
   WorkerId worker;
-  std::int64_t monotonic_us = 0;
+  std::int64_t lease_clock_us = 0;
   std::int64_t unix_us = 0;
 };
 struct WorkerDraining {
@@ -288,7 +288,7 @@ struct WorkerRestsOn {
 // Whoever extends this open job is still there.
 struct JobKeptOpen {
   JobId job;
-  std::int64_t monotonic_us = 0;
+  std::int64_t lease_clock_us = 0;
 };
 // A job joins those that run: it has no claim to what they used before it came.
 struct JobCaughtUp {

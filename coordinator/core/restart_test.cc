@@ -52,6 +52,27 @@ TEST_F(RestartTest, RunningWorkIsAdoptedAndNotStartedAgain) {
   EXPECT_EQ(JobOf(job_).state(), JobState::kSucceeded);
 }
 
+TEST_F(RestartTest, AFunctionIsNotRefusedForGoodWhileWhoServesItMayBeOnItsWay) {
+  JobSpec call = Tasks(1);
+  call.kind = WorkKind::kFunction;
+  call.function = "f";
+  call.signature = "()";
+  EXPECT_EQ(SubmitRefused(call).code(), absl::StatusCode::kInvalidArgument) << "nobody is awaited";
+  WorkerProfile serving = Profile("w");
+  serving.functions = {{"f", "()", "lib.so"}};
+  Connect(serving);
+  Connect("other");
+  Start();
+  Connect("other");
+  EXPECT_EQ(SubmitRefused(call).code(), absl::StatusCode::kUnavailable);
+  Connect(serving);
+  Submit(call);
+
+  Start();
+  Pass(15'200);
+  EXPECT_EQ(SubmitRefused(call).code(), absl::StatusCode::kInvalidArgument) << "it did not come";
+}
+
 TEST_F(RestartTest, NewJobsGoAtOnce) {
   RunOne("w");
   Start();
@@ -132,6 +153,17 @@ TEST_F(RestartTest, AdoptionWaitsLongerIfTheCoordinatorStoodStill) {
   Turn();
   EXPECT_TRUE(state().adopting());
   Pass(15'100);
+  EXPECT_FALSE(state().adopting());
+}
+
+TEST_F(RestartTest, AdoptionEndsThoughTheDiskIsBehindAgainAndAgain) {
+  RunOne("w");
+  Start();
+  for (int turn = 0; turn < 231; ++turn) {  // 15.4 s of 23.1 s were read
+    if (turn == 222) EXPECT_TRUE(state().adopting());
+    Advance(100);
+    Send(TimePassed{.unread = turn % 3 == 0});
+  }
   EXPECT_FALSE(state().adopting());
 }
 

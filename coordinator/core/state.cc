@@ -17,11 +17,11 @@ void Fold(std::uint64_t measured_ns, std::uint64_t& mean_ns) {
   mean_ns = mean_ns == 0 ? measured_ns : (mean_ns + measured_ns + 1) / 2;
 }
 
-bool IsServed(const ServedFunction& function, const JobSpec& spec) {
+bool Serves(const ServedFunction& function, const JobSpec& spec) {
   return function.name == spec.function && function.signature == spec.signature;
 }
 
-// The first that IsServed, or what stands in its place.
+// The first that Serves it, or what stands in its place.
 template <typename Functions>
 auto FirstServing(Functions& functions, const JobSpec& spec) {
   return functions.lower_bound({spec.function, spec.signature, ""});
@@ -121,14 +121,21 @@ std::uint64_t State::ExpectedTaskNs(const Job& job) const {
   }
   // Of several libraries that have it the slowest.
   std::uint64_t expected_ns = 0;
-  for (auto it = FirstServing(functions_, spec);
-       it != functions_.end() && IsServed(it->first, spec); ++it) {
+  for (auto it = FirstServing(functions_, spec); it != functions_.end() && Serves(it->first, spec);
+       ++it) {
     expected_ns = std::max(expected_ns, it->second.mean_task_ns);
   }
   return expected_ns;
 }
 
-const Job* State::NewestJob() const { return FindJob(newest_job_); }
+bool State::IsServed(const JobSpec& spec) const {
+  const auto first = FirstServing(functions_, spec);
+  return first != functions_.end() && Serves(first->first, spec);
+}
+
+const Job* State::NewestJob() const {
+  return by_acceptance_.empty() ? nullptr : FindJob(by_acceptance_.rbegin()->second);
+}
 
 bool State::ParentGoesOn(const ParentTask& parent) const {
   const Assignment* assignment = FindAssignment(parent.assignment);
@@ -192,7 +199,8 @@ void State::On(const JobAccepted& record) {
     requests_[{record.spec.owner, record.spec.request_id}] = record.job;
   }
   ++active_jobs_;
-  newest_job_ = record.job;
+  job.acceptance = by_acceptance_.empty() ? 1 : by_acceptance_.rbegin()->first + 1;
+  by_acceptance_[job.acceptance] = record.job;
   IndexJob(job);
 }
 
@@ -281,17 +289,8 @@ void State::On(const JobForgotten& record) {
   const Job& job = MutableJob(record.job);
   HAUL_CHECK(job.is_ended());
   requests_.erase({job.facts.spec.owner, job.facts.spec.request_id});
+  by_acceptance_.erase(job.acceptance);
   jobs_.erase(record.job);
-  if (newest_job_ == record.job) {
-    newest_job_ = {};
-    std::int64_t newest_unix_us = 0;
-    for (const auto& [id, other] : jobs_) {
-      if (other.facts.accepted_unix_us >= newest_unix_us) {
-        newest_unix_us = other.facts.accepted_unix_us;
-        newest_job_ = id;
-      }
-    }
-  }
 }
 
 void State::On(const WorkerJoined& record) {
@@ -305,10 +304,8 @@ void State::On(const WorkerJoined& record) {
 void State::On(const WorkerLeft& record) {
   Worker& worker = MutableWorker(record.worker);
   HAUL_CHECK(worker.assigned_tasks == 0);
-  if (worker.connected()) {
-    CountFunctions(worker, -1);
-    sessions_.erase(worker.session);
-  }
+  CountFunctions(worker.profile, -1);
+  if (worker.connected()) sessions_.erase(worker.session);
   incarnations_.erase(worker.facts.incarnation);
   roomy_workers_.erase(worker.id);
   awaited_.erase(worker.id);
@@ -317,8 +314,8 @@ void State::On(const WorkerLeft& record) {
 
 // ---- volatile ----
 
-void State::CountFunctions(const Worker& worker, int by) {
-  for (const ServedFunction& function : worker.profile.functions) {
+void State::CountFunctions(const WorkerProfile& profile, int by) {
+  for (const ServedFunction& function : profile.functions) {
     const auto it = functions_.try_emplace(function).first;
     it->second.workers = static_cast<std::uint32_t>(static_cast<int>(it->second.workers) + by);
     if (it->second.workers == 0) functions_.erase(it);
@@ -328,20 +325,21 @@ void State::CountFunctions(const Worker& worker, int by) {
 void State::On(const WorkerAttached& record) {
   Worker& worker = MutableWorker(record.worker);
   HAUL_CHECK(!worker.connected());
+  // In this order, so that what was measured of those that it still serves is kept.
+  CountFunctions(record.profile, 1);
+  CountFunctions(worker.profile, -1);
   worker.session = record.session;
   worker.profile = record.profile;
   worker.draining = worker.draining || record.draining;
   worker.overcommitted = worker.used_milli() > worker.profile.cpus_milli;
   sessions_[record.session] = record.worker;
   awaited_.erase(record.worker);
-  CountFunctions(worker, 1);
   IndexWorker(worker);
 }
 
 void State::On(const WorkerDetached& record) {
   Worker& worker = MutableWorker(record.worker);
   HAUL_CHECK(worker.connected());
-  CountFunctions(worker, -1);
   sessions_.erase(worker.session);
   worker.session = {};
   IndexWorker(worker);
@@ -349,7 +347,7 @@ void State::On(const WorkerDetached& record) {
 
 void State::On(const WorkerHeard& record) {
   Worker& worker = MutableWorker(record.worker);
-  worker.last_heard_us = record.monotonic_us;
+  worker.last_heard_us = record.lease_clock_us;
   worker.last_heard_unix_us = record.unix_us;
 }
 
@@ -398,7 +396,7 @@ void State::On(const TasksMeasured& record) {
   EndTrust(assignments_.at(record.assignment));
   if (job.facts.spec.kind == WorkKind::kFunction) {
     for (auto it = FirstServing(functions_, job.facts.spec);
-         it != functions_.end() && IsServed(it->first, job.facts.spec); ++it) {
+         it != functions_.end() && Serves(it->first, job.facts.spec); ++it) {
       Fold(mean_ns, it->second.mean_task_ns);
     }
   }
@@ -435,7 +433,7 @@ void State::On(const WorkerRestsOn& record) {
 }
 
 void State::On(const JobKeptOpen& record) {
-  MutableJob(record.job).kept_open_us = record.monotonic_us;
+  MutableJob(record.job).kept_open_us = record.lease_clock_us;
 }
 
 void State::On(const JobCaughtUp& record) {

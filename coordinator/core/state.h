@@ -53,6 +53,7 @@ struct Job {
   // Volatile from here on.
   IntervalSet ready;                  // neither done nor assigned
   IntervalSet ready_alone;            // likewise, and each is to run in an executor of its own
+  std::uint64_t acceptance = 0;       // greater than that of those accepted before
   RecordSequence rests_on = 0;        // an assignment waits for this record
   std::uint64_t assigned_tasks = 0;   // with workers, running or backlog
   std::uint64_t running_width = 0;    // how many may be running now
@@ -62,7 +63,7 @@ struct Job {
   std::int64_t blocked_since_us = 0;  // first in line, and fits nowhere
   std::int64_t alone_blocked_since_us = 0;  // some of it wants a whole worker, and none is idle
   bool started = false;
-  std::int64_t kept_open_us = 0;  // monotonic; when whoever extends it was last heard
+  std::int64_t kept_open_us = 0;  // of the leases' clock; when whoever extends it was last heard
   bool recovered = false;         // came from the store: waits for adoption
   bool suspected = false;         // of having taken a worker down
   IntervalSet unwanted;           // cancelled, though not the job, and not ended
@@ -117,8 +118,8 @@ struct Worker {
   // Volatile from here on. A worker known from the store has no session until it comes back.
   SessionId session;
   WorkerProfile profile;
-  RecordSequence rests_on = 0;  // what is sent to it waits for this record
-  std::int64_t last_heard_us = 0;
+  RecordSequence rests_on = 0;     // what is sent to it waits for this record
+  std::int64_t last_heard_us = 0;  // of the leases' clock
   std::int64_t last_heard_unix_us = 0;
   bool draining = false;
   std::int64_t drain_deadline_us = 0;  // monotonic; 0: none
@@ -174,9 +175,9 @@ struct Child {
   friend auto operator<=>(const Child&, const Child&) = default;
 };
 
-// What was measured of a function, while a connected worker serves it.
+// What was measured of a function, while a worker that has not left serves it.
 struct ServedBy {
-  std::uint32_t workers = 0;
+  std::uint32_t workers = 0;       // those that are to come back too
   std::uint64_t mean_task_ns = 0;  // of the jobs so far; 0: nothing yet
 };
 
@@ -223,8 +224,11 @@ class State {
   bool adopting() const { return adopting_; }
   bool serving() const { return serving_; }  // from then on the core settles what it decides
   bool WaitsForAdoption(const Job& job) const { return adopting_ && job.recovered; }
-  // What connected workers serve.
+  // What workers serve, each from its first hello in this start until it leaves: a lost connection
+  // proves nothing.
   const absl::btree_map<ServedFunction, ServedBy>& functions() const { return functions_; }
+  // Whether one of them has this job's function.
+  bool IsServed(const JobSpec& spec) const;
 
  private:
   void On(const JobAccepted& record);
@@ -272,7 +276,7 @@ class State {
   void IndexJob(Job& job);
   void IndexRecovered();
   void IndexWorker(const Worker& worker);
-  void CountFunctions(const Worker& worker, int by);
+  void CountFunctions(const WorkerProfile& profile, int by);
 
   absl::btree_map<JobId, Job> jobs_;
   absl::btree_map<WorkerId, Worker> workers_;
@@ -292,7 +296,7 @@ class State {
   bool adopting_ = false;
   bool serving_ = false;
   std::uint64_t active_jobs_ = 0;
-  JobId newest_job_;
+  absl::btree_map<std::uint64_t, JobId> by_acceptance_;  // the newest last
 };
 
 // Ends the process, saying which, when the state contradicts itself. After every step in tests and

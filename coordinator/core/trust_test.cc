@@ -76,11 +76,22 @@ TEST_F(TrustTest, AnotherFunctionAndACommandBeginWithAMeasure) {
 TEST_F(TrustTest, WhatWasMeasuredIsForgottenWithTheLastWorkerThatServes) {
   const SessionId session = ConnectServing("w", 1000);
   Measure(1000);
-  Send(SessionClosed{session});
+  Send(WorkerSaidGoodbye{session});
+  Forget();
   ConnectServing("w", 1000);
   Submit(Calls(100));
   Turn();
   EXPECT_EQ(TakeAssignment().tasks.count, 1u);
+}
+
+TEST_F(TrustTest, WhatWasMeasuredOutlivesALostConnection) {
+  const SessionId session = ConnectServing("w", 1000);
+  Measure(1000);
+  Send(SessionClosed{session});
+  ConnectServing("w", 1000);
+  Submit(Calls(100));
+  Turn();
+  EXPECT_EQ(TakeAssignment().tasks.count, 100u);
 }
 
 TEST_F(TrustTest, WhatTakesLongerThanExpectedComesBackAndIsGivenOneByOne) {

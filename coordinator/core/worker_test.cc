@@ -80,6 +80,20 @@ TEST_F(WorkerTest, WhileNothingIsReadNobodyIsBlamed) {
   EXPECT_EQ(state().FindWorker(session), nullptr);
 }
 
+TEST_F(WorkerTest, ADiskThatIsBehindAgainAndAgainDelaysALeasesEndByJustSoLong) {
+  const SessionId session = Connect("w");
+  const auto pass = [&](int turns) {
+    for (int turn = 0; turn < turns; ++turn) {
+      Advance(100);
+      Send(TimePassed{.unread = turn % 3 == 0});
+    }
+  };
+  pass(222);  // 14.8 s of 22.2 s were read
+  EXPECT_NE(state().FindWorker(session), nullptr);
+  pass(9);
+  EXPECT_EQ(state().FindWorker(session), nullptr);
+}
+
 TEST_F(WorkerTest, HelloThatListsLessRequeuesWhatWasLostOnItsWay) {
   const SessionId session = Connect("w", 2000);
   const JobId job = Submit(Tasks(2));

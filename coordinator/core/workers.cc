@@ -56,7 +56,7 @@ void Core::On(const WorkerConnected& event) {
   const WorkerId id = worker->id;
   const bool was_awaited = state_.awaited().contains(id);
   Note(WorkerAttached{id, event.session, event.profile, event.draining});
-  Note(WorkerHeard{id, now_.monotonic_us, now_.unix_us});
+  Note(WorkerHeard{id, lease_clock_us(), now_.unix_us});
   const std::vector<AssignmentId> dropped = Reattach(*state_.FindWorker(id), event, was_awaited);
   // A new worker's welcome waits until its membership is durable, so that adoption knows it.
   if (!Planted(PlantedBug::kWelcomeBeforeMembership)) {
@@ -155,7 +155,7 @@ bool Core::Adopt(const Worker& worker, const HeldAssignment& held) {
 
 void Core::On(const WorkerSpoke& event) {
   const Worker* worker = state_.FindWorker(event.session);
-  if (worker != nullptr) Note(WorkerHeard{worker->id, now_.monotonic_us, now_.unix_us});
+  if (worker != nullptr) Note(WorkerHeard{worker->id, lease_clock_us(), now_.unix_us});
 }
 
 void Core::On(const WorkerStartedDraining& event) {

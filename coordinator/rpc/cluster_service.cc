@@ -67,13 +67,15 @@ v1::InfoReply ClusterService::Info() const {
   reply.set_data_directory(facts_.data_directory);
   reply.set_address(facts_.address);
   reply.set_started_unix_us(facts_.started_unix_us);
-  std::uint64_t ready = 0, assigned = 0;
-  for (const auto& [id, job] : state.jobs()) {
+  // Every command asks for this first, so it does not look at jobs that have ended.
+  std::uint64_t ready = 0;
+  for (const ReadyJobs::Use& use : state.ready_jobs().by_use()) {
+    const Job& job = *state.FindJob(use.job);
     ready += job.ready.size() + job.ready_alone.size();
-    assigned += job.assigned_tasks;
   }
-  std::uint64_t connected = 0, cpus_milli = 0;
+  std::uint64_t assigned = 0, connected = 0, cpus_milli = 0;
   for (const auto& [id, worker] : state.workers()) {
+    assigned += worker.assigned_tasks;
     if (!worker.connected()) continue;
     ++connected;
     cpus_milli += worker.profile.cpus_milli;

@@ -339,7 +339,7 @@ struct FunctionInfo {
   std::string name;
   std::string signature;
   std::string library;
-  std::uint32_t workers = 0;  // connected ones that serve it
+  std::uint32_t workers = 0;  // that serve it and have not left
 };
 
 enum class WorkerState : std::uint8_t { kConnected = 1, kAway, kDraining, kLeft };

@@ -254,14 +254,14 @@ void Clients::OnSubmitAnswered(Submission& submission, const coordinator::Effect
   const JobSpec& spec = submission.traits.spec;
   const auto* accepted = std::get_if<coordinator::AnswerSubmit>(&effect.what);
   if (accepted == nullptr) {
-    if (submission.answered) {
-      const auto* error = std::get_if<coordinator::AnswerError>(&effect.what);
-      // After a restart the coordinator may not know of its parent yet.
-      if (!absl::IsUnavailable(error->status)) Answer(submission);
-      return;
+    const auto& error = std::get<coordinator::AnswerError>(effect.what);
+    // After a restart the coordinator may not know of its parent, or who serves its function, yet.
+    if (absl::IsUnavailable(error.status)) return;
+    if (submission.answered && !absl::IsInvalidArgument(error.status)) return Answer(submission);
+    // For good; so only a function may be, and only where nobody is left who serves it.
+    if (!submission.traits.is_function() || !wiring_.state()->workers().empty()) {
+      checkers_.Violate("a good submit is refused");
     }
-    // A function that nobody serves just now is refused, and submitted again.
-    if (!submission.traits.is_function()) checkers_.Violate("a good submit is refused");
     return;
   }
   checkers_.OnSubmitAnswered(accepted->job, spec.is_volatile);

@@ -16,6 +16,8 @@ namespace {
 // Once faults are over: a job of the first priority that could run and is not served for so long
 // starves.
 constexpr std::int64_t kStarvesAfterUs = 60'000'000;
+// With more that waits for the disk nothing is read.
+constexpr std::uint64_t kMostUndecided = 50;
 
 CoreOptions CoordinatorOptions(std::int64_t lease_us) {
   CoreOptions options;
@@ -89,6 +91,7 @@ void CoordinatorProcess::Kill() {
   inbox_.clear();
   unserved_since_us_.clear();
   turn_planned_ = false;
+  unread_ = false;
   stands_still_until_us_ = 0;
   store_.Kill();
   checkers_.OnCoordinatorKilled();
@@ -185,6 +188,7 @@ void CoordinatorProcess::Deliver(const Event& event) {
 }
 
 void CoordinatorProcess::TakeInbox() {
+  if (unread_) return;  // a turn reads on
   if (timeline_.now_us() < stands_still_until_us_) {
     timeline_.After(stands_still_until_us_ - timeline_.now_us(), [this, generation = generation_] {
       if (generation != generation_) return;
@@ -212,12 +216,19 @@ void CoordinatorProcess::TurnSoon() {
   timeline_.After(timeline_.Between(0, 1'000), [this, generation = generation_] {
     if (generation != generation_) return;
     turn_planned_ = false;
-    if (timeline_.now_us() >= stands_still_until_us_) Step(TimePassed{});
+    Turn();
   });
 }
 
+void CoordinatorProcess::Turn() {
+  if (timeline_.now_us() < stands_still_until_us_) return;
+  const bool was_unread = std::exchange(unread_, undecided_records() > kMostUndecided);
+  Step(TimePassed{.unread = unread_});
+  if (running() && was_unread && !unread_ && !inbox_.empty()) TakeInbox();
+}
+
 void CoordinatorProcess::Tick() {
-  if (timeline_.now_us() >= stands_still_until_us_) Step(TimePassed{});
+  Turn();
   timeline_.After(200'000, [this, generation = generation_] {
     if (generation == generation_) Tick();
   });

@@ -70,6 +70,7 @@ class CoordinatorProcess {
   coordinator::Event Fenced(const coordinator::TasksFinished& event) const;
   void TakeInbox();
   void TurnSoon();
+  void Turn();
   void Tick();
   void Step(const coordinator::Event& event);
   void TakeRecord(const coordinator::StepResult::Durable& durable, const coordinator::Event& event);
@@ -92,7 +93,8 @@ class CoordinatorProcess {
   std::unique_ptr<coordinator::Core> core_;
   std::map<SessionId, Session> sessions_;
   std::deque<coordinator::Effect> waiting_;  // those of no session
-  std::deque<std::function<void()>> inbox_;  // what came while it stands still
+  std::deque<std::function<void()>> inbox_;  // what came while it stands still or does not read
+  bool unread_ = false;                      // until the next turn, since the disk is behind
   coordinator::RecordSequence committed_ = 0;
   coordinator::RecordSequence appended_ = 0;
   std::uint64_t generation_ = 0;

@@ -25,6 +25,7 @@ constexpr Named kBugs[] = {
     HAUL_NAMED(kOutcomeConfirmedBeforeCommit),
     HAUL_NAMED(kRepeatedSubmitIsNewJob),
     HAUL_NAMED(kAdoptionForgotten),
+    HAUL_NAMED(kAwayWorkersServeNothing),
     HAUL_NAMED(kEarlierMembershipAdopted),
     HAUL_NAMED(kLossNotAwaited),
     HAUL_NAMED(kWelcomeBeforeMembership),
