@@ -237,6 +237,32 @@ TEST_F(RestartTest, OnlyWhatIsNotDoneIsAdopted) {
   EXPECT_EQ(JobOf(job).state(), JobState::kSucceeded);
 }
 
+// The second worker's tasks had ended, and so the first was given more; but their ends were not on
+// the disk, and are told again.
+TEST_F(RestartTest, WhatExceedsMaxRunningAfterwardsRunsDry) {
+  Connect("first");
+  Connect("second");
+  JobSpec spec = Tasks(100);
+  spec.max_running = 2;
+  const JobId job = Submit(spec);
+  Turn();
+  SendAssignment of_first = TakeAssignment();
+  SendAssignment of_second = TakeAssignment();
+  of_first.width = 2;
+  Start();
+  const SessionId first = Connect(Profile("first", 2000), {Held(of_first, {0, 10})});
+  of_second.session = Connect(Profile("second"), {Held(of_second, {10, 4})});
+  EXPECT_EQ(JobOf(job).running_width, 3u);
+  Turn();
+  ExpectNoMore();
+  for (TaskIndex task = 10; task < 14; ++task) {
+    Finish(of_second, {task, 1});
+    Turn();
+    for (const SendAssignment& sent : TakeAll<SendAssignment>()) EXPECT_EQ(sent.session, first);
+    EXPECT_LE(JobOf(job).running_width, task < 13 ? 3u : 2u);
+  }
+}
+
 TEST_F(RestartTest, CancelledJobWaitsForAdoptionThenEnds) {
   RunOne("w");
   Cancel(job_, "me");

@@ -207,6 +207,7 @@ class Pass {
       const Worker& worker = *state_.FindWorker(place.first);
       const Job& job = *state_.FindJob(place.second.job);
       if (!IsEligible(worker, job) || job.ready.empty() || state_.WaitsForAdoption(job)) continue;
+      if (job.runs_too_many()) continue;  // until lanes ran dry
       const Lane& lane = worker.lanes.find(place.second)->second;
       const auto width = static_cast<std::uint32_t>(lane.running_width());
       if (lane.backlog() > BacklogTarget(state_, job, width, options_) / 2) continue;

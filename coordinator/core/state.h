@@ -77,6 +77,11 @@ struct Job {
   std::uint64_t reserved_milli() const { return running_width * facts.spec.cpus_milli; }
   // How many of its tasks may run at once beside so many that do, by --max-running.
   std::uint64_t MayRunBeside(std::uint64_t running) const;
+  // More than --max-running allows: two workers came back with what was never to run together,
+  // since what had ended in between was not on the disk when the coordinator ended.
+  bool runs_too_many() const {
+    return facts.spec.max_running > 0 && running_width > facts.spec.max_running;
+  }
   // Where it stands in line with so many running.
   ServeOrder OrderWith(std::uint64_t running) const {
     return {-std::int64_t{facts.spec.priority}, -std::int64_t{facts.spec.depth},
