@@ -110,6 +110,7 @@ functions_run_and_crash_alone() {
   expect_status 1 "signal 11" "$haul" call --isolation process crash.v1 ::: segv
   expect_status 2 "isolation" "$haul" call --isolation jail crash.v1 ::: segv
   expect_eq "the worker lives" "$("$haul" call echo.v1 ::: alive)" alive
+  expect_eq "results in order" "$("$haul" call -k echo.v1 ::: b a | tr '\n' ' ')" "b a "
 }
 
 bad_input_is_refused_by_name() {
