@@ -147,6 +147,13 @@ bad_input_is_refused_by_name() {
   "$haul" run -- echo lost >/dev/full 2>"$scratch/out" || status=$?
   expect_eq "output that has no room" "$status" 1
   expect_has "output that has no room" "$(<"$scratch/out")" "No space left"
+  status=0
+  "$haul" run -- head -c 1000000 /dev/zero >/dev/full 2>"$scratch/out" || status=$?
+  expect_eq "a large output that has no room" "$status" 1
+  expect_has "a large output that has no room" "$(<"$scratch/out")" "cannot write to standard output"
+  status=0
+  "$haul" run -- sh -c 'head -c 1000000 /dev/zero >&2' 2>/dev/full || status=$?
+  expect_eq "a large stderr that has no room" "$status" 1
   expect_eq "nothing was lost" "$("$haul" run -- echo alive)" alive
 }
 
