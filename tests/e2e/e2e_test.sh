@@ -9,6 +9,8 @@ readonly haul=$1/haul
 readonly functions=$2/libexamples.so
 unset HAUL_COORDINATOR HAUL_TOKEN_FILE HAUL_DATA_DIR
 scratch=$(mktemp -d)
+# No cluster and no settings of the user.
+export XDG_CONFIG_HOME=$scratch/config XDG_DATA_HOME=$scratch/share
 failures=0
 passed=0
 story=""
