@@ -244,6 +244,21 @@ coordinator_killed_runs_nothing_again() {
   expect_eq "each task started once" "$(sort -n "$HAUL_DATA_DIR/ran" | tr '\n' ' ')" "0 1 2 3 4 5 6 7 8 9 10 11 "
 }
 
+a_volatile_job_that_is_lost_is_told_so() {
+  start_coordinator
+  "$haul" run --volatile -- true 2>"$scratch/why" &
+  local run=$! address status=0
+  await any_job
+  address=$(<"$HAUL_DATA_DIR/address")
+  kill -9 "$coordinator_pid"
+  wait "$coordinator_pid" 2>/dev/null
+  start_coordinator "$address"
+  wait "$run" || status=$?
+  expect_eq "its exit status" "$status" 1
+  expect_has "why" "$(<"$scratch/why")" "is gone"
+}
+any_job() { [[ -n $("$haul" job list --output json) ]]; }
+
 worker_killed_loses_nothing() {
   start_coordinator
   start_worker a
