@@ -5,7 +5,7 @@
 #
 # Each story has a directory and a coordinator of its own on a port that the system chose; what it starts it ends.
 set -uo pipefail
-readonly haul=$1/haul
+readonly haul=$(realpath "$1")/haul  # stories may go elsewhere
 readonly functions=$2/libexamples.so
 unset HAUL_COORDINATOR HAUL_TOKEN_FILE HAUL_DATA_DIR
 scratch=$(mktemp -d)
@@ -307,10 +307,37 @@ up_leaves_nothing_behind() {
   await gone "$b"
 }
 
+up_ends_with_its_terminal() {
+  mkdir "$scratch/tmp"
+  unset HAUL_DATA_DIR
+  TMPDIR=$scratch/tmp "$haul" up --workers 1 --threads 1 >"$log" 2>&1 &
+  local up=$!
+  await grep -q "haul is up" "$log"
+  kill -HUP "$up"
+  wait "$up"
+  expect_eq "its exit status" "$?" 0
+  expect_eq "what it leaves" "$(ls "$scratch/tmp" "$XDG_DATA_HOME/haul" | grep -v ':$' | tr -d '\n')" ""
+}
+
+a_relative_data_directory_is_told_in_full() {
+  cd "$HAUL_DATA_DIR" || return
+  unset HAUL_DATA_DIR
+  "$haul" up --workers 1 --threads 1 --data-dir here >"$log" 2>&1 &
+  local up=$!
+  await grep -q "haul is up" "$log"
+  cd "$scratch" || return
+  expect_has "what to export" "$(<"$log")" "HAUL_DATA_DIR=$scratch/$story/here"
+  expect_eq "it is found from elsewhere" "$("$haul" run -- echo yes)" yes
+  kill -TERM "$up"
+  wait "$up"
+  expect_eq "its exit status" "$?" 0
+}
+
 for name in commands_run_and_say_how_they_ended functions_run_and_crash_alone bad_input_is_refused_by_name \
   large_things_pass_and_too_large_ones_are_refused a_client_that_vanishes_in_mid_submit_leaves_nothing \
-  a_full_disk_makes_no_promise_and_loses_none two_workers_of_one_name_do_not_fight a_repeated_submit_is_one_job coordinator_killed_runs_nothing_again worker_killed_loses_nothing drain_and_cancel \
-  up_leaves_nothing_behind; do
+  a_full_disk_makes_no_promise_and_loses_none two_workers_of_one_name_do_not_fight a_repeated_submit_is_one_job coordinator_killed_runs_nothing_again \
+  a_volatile_job_that_is_lost_is_told_so worker_killed_loses_nothing drain_and_cancel \
+  up_leaves_nothing_behind up_ends_with_its_terminal a_relative_data_directory_is_told_in_full; do
   begin "$name"
   "$name"
   [[ $coordinator_pid == 0 ]] || end
