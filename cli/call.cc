@@ -35,14 +35,15 @@ void AddCall(CLI::App& app, Globals& globals) {
       "Call a function for every input, print the results: call [OPTIONS] FUNCTION [::: V…]");
   const auto options = std::make_shared<JobOptions>();
   const auto name = std::make_shared<std::string>();
-  const auto keep_order = std::make_shared<bool>(true);
   const auto no_order = std::make_shared<bool>(false);
   const auto detached = std::make_shared<bool>(false);
   command->add_option("function", *name, "Its name, as `haul function list` shows it")->required();
   AddJobOptions(*command, *options);
   AddFunctionOptions(*command, *options);
-  command->add_flag("--as-completed", *no_order, "Print results as tasks end, not in input order");
-  command->add_flag("-k,--keep-order", *keep_order, "Print results in input order (the default)");
+  CLI::Option* as_completed = command->add_flag("--as-completed", *no_order,
+                                                "Print results as tasks end, not in input order");
+  command->add_flag("-k,--keep-order", "Print results in input order (the default)")
+      ->excludes(as_completed);
   command->add_flag("--submit", *detached, "Only submit, and print the job's id");
   command->callback([=, &globals] {
     globals.action = [=, &globals] {

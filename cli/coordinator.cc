@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -53,11 +54,13 @@ absl::StatusOr<CoordinatorOptions> ToCoordinatorOptions(const Globals& globals,
   if (!config.ok()) return config.status();
   const absl::StatusOr<std::uint64_t> lease_ms = ParseDurationMs(options.lease);
   if (!lease_ms.ok() || *lease_ms == 0 || *lease_ms > std::numeric_limits<std::int32_t>::max()) {
-    return absl::InvalidArgumentError("--lease: write a duration like 15s, at least 1ms");
+    return absl::InvalidArgumentError(
+        "--lease: write a duration like 15s, at least 1ms and at most 24 days");
   }
   CoordinatorOptions result;
   // The directory of a running `haul up` is taken.
-  result.data_dir = config->is_running_up ? DefaultDataDir() : config->data_dir;
+  result.data_dir =
+      std::filesystem::absolute(config->is_running_up ? DefaultDataDir() : config->data_dir);
   result.listen = options.listen;
   result.lease_ms = static_cast<std::int64_t>(*lease_ms);
   result.insecure = options.insecure;

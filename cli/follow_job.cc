@@ -125,8 +125,13 @@ int SubmitAndFollow(const Globals& globals, Client& client, PreparedJob& job, bo
   if (followed.kind() == client::ErrorKind::kStopped) {
     return Detach(client, submitted->job, interrupts);
   }
+  const std::string id = std::to_string(submitted->job.value);
+  if (followed.kind() == client::ErrorKind::kNotFound) {
+    return Fail(
+        kExitTaskFailed,
+        "job " + id + " is gone: it was forgotten, or volatile and lost with the coordinator");
+  }
   if (!followed.ok()) {
-    const std::string id = std::to_string(submitted->job.value);
     return Fail(ExitStatus(followed.kind()), followed.message() + "; the job is " + id +
                                                  ": go on with `haul job wait " + id + "`");
   }

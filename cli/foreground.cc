@@ -10,10 +10,21 @@
 #include "common/check.h"
 
 namespace haul::cli {
+namespace {
+
+bool IsIgnored(int signal) {
+  struct sigaction action {};
+  HAUL_CHECK(sigaction(signal, nullptr, &action) == 0);
+  return action.sa_handler == SIG_IGN;
+}
+
+}  // namespace
 
 Foreground::Foreground() {
   sigset_t set;
   sigemptyset(&set);
+  // Under nohup the end of the terminal is no reason to end; a blocked signal would come anyway.
+  if (!IsIgnored(SIGHUP)) sigaddset(&set, SIGHUP);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
   HAUL_CHECK(pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0);

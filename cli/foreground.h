@@ -18,8 +18,8 @@ class Foreground {
     Event event = Event::kTimeout;
     int descriptor = -1;  // with kReadable
   };
-  // Until SIGINT or SIGTERM came, one of `descriptors` can be read, or `timeout_ms` (-1: none) has
-  // passed.
+  // Until SIGINT, SIGTERM or SIGHUP came, one of `descriptors` can be read, or `timeout_ms` (-1:
+  // none) has passed.
   Woken Wait(const std::vector<int>& descriptors, int timeout_ms = -1);
 
  private:

@@ -23,7 +23,7 @@ constexpr std::size_t kMostLineBytes = 128 << 10;
 class LineSource : public InputSource {
  public:
   LineSource(FILE* file, std::string name)
-      : file_(file), name_(std::move(name)), buffer_(kBufferBytes, '\0') {}
+      : file_(file), name_(std::move(name)), start_(ftello(file)), buffer_(kBufferBytes, '\0') {}
   ~LineSource() override {
     if (file_ != stdin) fclose(file_);
   }
@@ -50,7 +50,7 @@ class LineSource : public InputSource {
   Status status() const override { return status_; }
 
   bool Rewind() override {
-    if (fseeko(file_, 0, SEEK_SET) != 0) return false;
+    if (start_ < 0 || fseeko(file_, start_, SEEK_SET) != 0) return false;
     begin_ = end_ = 0;
     line_ = 0;
     status_ = Status();
@@ -85,6 +85,7 @@ class LineSource : public InputSource {
 
   FILE* const file_;  // owned unless it is stdin
   const std::string name_;
+  const off_t start_;  // others may have read from standard input before; negative: a pipe
   std::string buffer_;
   std::size_t begin_ = 0;  // what of the buffer is not yet given out
   std::size_t end_ = 0;

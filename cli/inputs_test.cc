@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -81,6 +83,17 @@ TEST_F(InputsTest, FilesHaveAValueALine) {
   EXPECT_EQ(Drain().size(), 4u);
   EXPECT_THAT(Values({"::::", File("empty", "")}), IsEmpty());
   EXPECT_THAT(Values({"::::", file, ":::+", "1", "2"}), ElementsAre("first|1", "|2"));
+}
+
+TEST_F(InputsTest, StandardInputIsRewoundToWhereItStood) {
+  const int saved = dup(STDIN_FILENO);
+  ASSERT_NE(freopen(File("table", "header\na\nb\n").c_str(), "r", stdin), nullptr);
+  ASSERT_EQ(lseek(STDIN_FILENO, 7, SEEK_SET), 7);  // as a shell's `read` leaves it
+  EXPECT_THAT(Values({"::::", "-"}), ElementsAre("a", "b"));
+  ASSERT_TRUE(inputs_->Rewind());
+  EXPECT_THAT(Drain(), ElementsAre("a", "b"));
+  dup2(saved, STDIN_FILENO);
+  close(saved);
 }
 
 TEST_F(InputsTest, LinesThatLieAcrossTheBuffersEndAreWhole) {

@@ -104,7 +104,9 @@ int WaitForJob(const Globals& globals, const std::string& job, const std::string
   std::optional<std::chrono::milliseconds> limit;
   if (!timeout.empty()) {
     const absl::StatusOr<std::uint64_t> timeout_ms = ParseDurationMs(timeout);
-    if (!timeout_ms.ok()) return Fail(timeout_ms.status());
+    if (!timeout_ms.ok()) {
+      return Fail(kExitUsage, "--timeout: " + std::string(timeout_ms.status().message()));
+    }
     limit = std::chrono::milliseconds(*timeout_ms);
   }
   const auto client = Connect(globals);

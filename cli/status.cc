@@ -42,14 +42,14 @@ int Fail(int exit_status, std::string_view message) {
 
 int Fail(const client::Status& status) { return Fail(ExitStatus(status.kind()), status.message()); }
 
-client::Status FlushOutput() {
+client::Status FlushOutput(std::FILE* stream) {
   static bool told = false;
-  const bool flushed = std::fflush(stdout) == 0;
+  const bool flushed = std::fflush(stream) == 0;
   const int error = errno;
-  if ((flushed && std::ferror(stdout) == 0) || told) return {};
+  if ((flushed && std::ferror(stream) == 0) || told) return {};
   told = true;
   return {client::ErrorKind::kFailed,
-          absl::StrCat("cannot write to standard output",
+          absl::StrCat("cannot write to standard ", stream == stderr ? "error" : "output",
                        flushed ? "" : absl::StrCat(": ", std::strerror(error)))};
 }
 

@@ -1,6 +1,7 @@
 // How a command ends: its exit status, and the one line on stderr that says what to do. Any thread.
 #pragma once
 
+#include <cstdio>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -26,8 +27,9 @@ int Fail(const client::Status& status);
 // InvalidArgument is wrong usage, PermissionDenied a refusal, anything else a failure.
 int Fail(const absl::Status& status);
 
-// Whether all that was written to stdout is out; what is not is no success. Says so once.
-client::Status FlushOutput();
+// Whether all that was written to `stream`, stdout or stderr, is out; what is not is no success.
+// Says so once.
+client::Status FlushOutput(std::FILE* stream = stdout);
 
 client::Status ToClientStatus(const absl::Status& status);
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/format.h"
+#include "cli/status.h"
 
 namespace haul::cli {
 namespace {
@@ -112,8 +113,9 @@ Status TaskPrinter::PrintText(const Outcome& outcome, std::uint64_t task, std::s
     }
     if (!options_.with_stderr) return Status();
     if (!outcome.error_file.empty()) return Copy(outcome.error_file, stderr, stop);
-    std::fwrite(outcome.error_output.data(), 1, outcome.error_output.size(), stderr);
-    return Status();
+    const std::string_view errors = outcome.error_output;
+    const bool written = std::fwrite(errors.data(), 1, errors.size(), stderr) == errors.size();
+    return written ? Status() : FlushOutput(stderr);
   }
   if (outcome.state != client::TaskState::kSucceeded) return Status();
   const bool as_it_is = !signature_;
@@ -139,7 +141,7 @@ void TaskPrinter::WriteOutput(std::string_view bytes) {
 }
 
 Status TaskPrinter::Copy(const std::string& file, FILE* to, std::stop_token stop) {
-  return client_.FetchOutput(
+  Status fetched = client_.FetchOutput(
       job_, file,
       [this, to](std::string_view piece) {
         if (to == stdout) {
@@ -150,6 +152,8 @@ Status TaskPrinter::Copy(const std::string& file, FILE* to, std::stop_token stop
         return std::ferror(to) == 0;
       },
       0, std::move(stop));
+  // A failed write stops the fetch as Ctrl-C does, but it is none.
+  return std::ferror(to) == 0 ? fetched : FlushOutput(to);
 }
 
 client::Result<std::string> TaskPrinter::ResultBytes(const Outcome& outcome, std::uint64_t task,

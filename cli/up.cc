@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -39,7 +40,7 @@ bool WaitUntilJoined(Foreground& foreground, LocalCluster& cluster, std::size_t 
   return true;
 }
 
-void SayReady(const Globals& globals, const LocalCluster& cluster) {
+void SayReady(const Globals& globals, const LocalCluster& cluster, bool is_noted) {
   if (globals.json()) {
     PrintJson({{"object", "ready"},
                {"address", cluster.address()},
@@ -50,9 +51,9 @@ void SayReady(const Globals& globals, const LocalCluster& cluster) {
   } else {
     std::printf(
         "haul is up: %s, workers: %zu with %u threads each; Ctrl-C ends it\n"
-        "Other shells of yours find it by themselves, or by: export HAUL_DATA_DIR=%s\n",
+        "Other shells of yours find it by%s: export HAUL_DATA_DIR=%s\n",
         cluster.address().c_str(), cluster.worker_count(), cluster.threads(),
-        cluster.data_dir().c_str());
+        is_noted ? " themselves, or by" : "", cluster.data_dir().c_str());
   }
   std::fflush(stdout);
 }
@@ -69,20 +70,24 @@ void Serve(Foreground& foreground, LocalCluster& cluster) {
 }
 
 int Up(const Globals& globals, LocalClusterOptions options, bool is_private) {
-  if (!globals.config.data_dir.empty()) options.data_dir = globals.config.data_dir;
+  if (!globals.config.data_dir.empty()) {
+    options.data_dir = std::filesystem::absolute(globals.config.data_dir);
+  }
   options.log_level = globals.log_level;
   options.log_format = globals.log_format;
   Foreground foreground;
   const auto cluster = LocalCluster::Start(options);
   if (!cluster.ok()) return Fail(cluster.status());
   const std::string data_dir = (*cluster)->data_dir();
-  if (const absl::Status noted = is_private ? absl::OkStatus() : NoteRunningUp(data_dir, getpid());
-      !noted.ok()) {
-    spdlog::warn("{}", std::string(noted.message()));
+  bool is_noted = false;
+  if (!is_private) {
+    const absl::Status noted = NoteRunningUp(data_dir, getpid());
+    is_noted = noted.ok();
+    if (!is_noted) spdlog::warn("{}", std::string(noted.message()));
   }
   const bool joined = WaitUntilJoined(foreground, **cluster, options.workers);
   if (joined) {
-    SayReady(globals, **cluster);
+    SayReady(globals, **cluster, is_noted);
     Serve(foreground, **cluster);
   }
   ForgetRunningUp(getpid());

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -102,7 +103,15 @@ std::vector<std::pair<pid_t, std::filesystem::path>> Notes(const Environment& en
   return notes;
 }
 
-bool IsRunning(pid_t pid) { return kill(pid, 0) == 0 || errno != ESRCH; }
+// As this user: a process of another one was given the pid of an `up` that is gone.
+bool IsRunning(pid_t pid) { return kill(pid, 0) == 0; }
+
+// Whether a coordinator of this user has served there. The note of an `up` that was killed may
+// outlive its directory, and count again when its pid does.
+bool IsOwnDataDir(const std::string& data_dir) {
+  struct stat address {};
+  return stat((data_dir + "/address").c_str(), &address) == 0 && address.st_uid == geteuid();
+}
 
 // The data directory of the `haul up` that was started last of those that still run.
 std::optional<std::string> NotedDataDir(const Environment& environment) {
@@ -115,6 +124,7 @@ std::optional<std::string> NotedDataDir(const Environment& environment) {
     std::optional<std::string> data_dir = ReadSmallFile(path);
     if (!data_dir.has_value()) continue;
     absl::StripAsciiWhitespace(&*data_dir);
+    if (!IsOwnDataDir(*data_dir)) continue;
     newest = *std::move(data_dir);
     newest_time = time;
   }
@@ -128,10 +138,20 @@ bool HasPort(const std::string& address) {
          absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 && port < 65536;
 }
 
-std::string FirstOf(std::string flag, const std::optional<std::string>& variable,
-                    std::string file) {
-  if (!flag.empty()) return flag;
-  return variable.value_or(std::move(file));
+// What the flags say comes before the environment before the file. A data directory has an address
+// and a token of its own: where it is named, what lower ranks say of another one does not count.
+Config Combine(const ConfigFlags& flags, const Environment& environment, const ConfigFlags& file) {
+  const ConfigFlags variables = {.coordinator = environment("HAUL_COORDINATOR").value_or(""),
+                                 .data_dir = environment("HAUL_DATA_DIR").value_or(""),
+                                 .token_file = environment("HAUL_TOKEN_FILE").value_or("")};
+  Config config;
+  for (const ConfigFlags* rank : {&flags, &variables, &file}) {
+    if (config.coordinator.empty()) config.coordinator = rank->coordinator;
+    if (config.token_file.empty()) config.token_file = rank->token_file;
+    config.data_dir = rank->data_dir;
+    if (!config.data_dir.empty()) break;
+  }
+  return config;
 }
 
 }  // namespace
@@ -151,17 +171,11 @@ std::string DefaultDataDir(const Environment& environment) {
 absl::StatusOr<Config> LoadConfig(const ConfigFlags& flags, const Environment& environment) {
   absl::StatusOr<ConfigFlags> file = ReadConfigFile(environment);
   if (!file.ok()) return file.status();
-  Config config;
-  config.data_dir =
-      FirstOf(flags.data_dir, environment("HAUL_DATA_DIR"), std::move(file->data_dir));
-  config.coordinator =
-      FirstOf(flags.coordinator, environment("HAUL_COORDINATOR"), std::move(file->coordinator));
+  Config config = Combine(flags, environment, *file);
   if (!config.coordinator.empty() && !HasPort(config.coordinator)) {
     return absl::InvalidArgumentError(
         absl::StrCat("coordinator: \"", config.coordinator, "\" is not HOST:PORT"));
   }
-  config.token_file =
-      FirstOf(flags.token_file, environment("HAUL_TOKEN_FILE"), std::move(file->token_file));
   if (config.data_dir.empty()) {
     const std::optional<std::string> noted = NotedDataDir(environment);
     config.is_running_up = noted.has_value();

@@ -37,8 +37,9 @@ struct Config {
 // data_dir     --data-dir     HAUL_DATA_DIR      data_dir        a running `haul up`, or
 // DefaultDataDir token_file   --token-file   HAUL_TOKEN_FILE    token_file      DATA_DIR/token
 //
-// The file is $XDG_CONFIG_HOME/haul/config.toml or ~/.config/haul/config.toml, with lines key =
-// "value". kInvalidArgument names the file and what is wrong in it.
+// Where a flag or variable names a data directory, a coordinator and a token file of a lower rank
+// do not count. The file is $XDG_CONFIG_HOME/haul/config.toml or ~/.config/haul/config.toml, with
+// lines key = "value". kInvalidArgument names the file and what is wrong in it.
 absl::StatusOr<Config> LoadConfig(const ConfigFlags& flags,
                                   const Environment& environment = ProcessEnvironment);
 
@@ -49,7 +50,8 @@ std::string DefaultDataDir(const Environment& environment = ProcessEnvironment);
 absl::StatusOr<std::string> ReadToken(const Config& config);
 
 // `haul up` notes its data directory here, so that the user's other shells find it; of several the
-// newest. A note whose process is gone does not count.
+// newest. A note whose process is gone, or whose directory is not of a coordinator of this user,
+// does not count.
 absl::Status NoteRunningUp(const std::string& data_dir, pid_t pid,
                            const Environment& environment = ProcessEnvironment);
 void ForgetRunningUp(pid_t pid, const Environment& environment = ProcessEnvironment);

@@ -81,6 +81,22 @@ TEST_F(ConfigTest, FlagsComeBeforeTheEnvironmentBeforeTheFile) {
   EXPECT_EQ(config.token_file, "/flag/t");
 }
 
+TEST_F(ConfigTest, ANamedDataDirectoryComesBeforeWhatLowerRanksSayOfAnother) {
+  Write("/.config/haul/config.toml", "coordinator = \"file:1\"\ntoken_file = \"/file/t\"\n");
+  Write("/variable/address", "variable:2\n");
+  Write("/flag/address", "flag:3\n");
+  variables_["HAUL_DATA_DIR"] = home_ + "/variable";
+  Config config = *LoadConfig({}, environment());
+  EXPECT_EQ(config.coordinator, "variable:2");
+  EXPECT_EQ(config.token_file, home_ + "/variable/token");
+
+  variables_["HAUL_COORDINATOR"] = "elsewhere:4";
+  EXPECT_EQ(LoadConfig({}, environment())->coordinator, "elsewhere:4");
+  config = *LoadConfig({.data_dir = home_ + "/flag"}, environment());
+  EXPECT_EQ(config.coordinator, "flag:3");
+  EXPECT_EQ(config.token_file, home_ + "/flag/token");
+}
+
 TEST_F(ConfigTest, TheXdgDirectoriesAreKept) {
   variables_["XDG_CONFIG_HOME"] = home_ + "/c";
   variables_["XDG_DATA_HOME"] = home_ + "/d";
@@ -98,23 +114,34 @@ TEST_F(ConfigTest, AMistakeInTheFileIsNamed) {
 }
 
 TEST_F(ConfigTest, ARunningUpIsFoundAndADeadOneIsNot) {
-  ASSERT_TRUE(NoteRunningUp("/tmp/some where", getpid(), environment()).ok());
-  EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/tmp/some where");
+  const std::string some_where = home_ + "/some where";
+  const std::string another = home_ + "/another";
+  Write("/some where/address", "127.0.0.1:1\n");
+  Write("/another/address", "127.0.0.1:2\n");
+  ASSERT_TRUE(NoteRunningUp(some_where, getpid(), environment()).ok());
+  EXPECT_EQ(LoadConfig({}, environment())->data_dir, some_where);
   variables_["HAUL_DATA_DIR"] = "/named";
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/named");
   variables_.erase("HAUL_DATA_DIR");
 
   // A second one is found until it ends, then the first again.
-  ASSERT_TRUE(NoteRunningUp("/tmp/another", getppid(), environment()).ok());
-  EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/tmp/another");
+  ASSERT_TRUE(NoteRunningUp(another, getppid(), environment()).ok());
+  EXPECT_EQ(LoadConfig({}, environment())->data_dir, another);
   ForgetRunningUp(getppid(), environment());
-  EXPECT_EQ(LoadConfig({}, environment())->data_dir, "/tmp/some where");
+  EXPECT_EQ(LoadConfig({}, environment())->data_dir, some_where);
   ForgetRunningUp(getpid(), environment());
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, DefaultDataDir(environment()));
 
   // Above any pid that Linux gives out.
-  ASSERT_TRUE(NoteRunningUp("/tmp/dead", 1 << 30, environment()).ok());
+  ASSERT_TRUE(NoteRunningUp(some_where, 1 << 30, environment()).ok());
   EXPECT_EQ(LoadConfig({}, environment())->data_dir, DefaultDataDir(environment()));
+}
+
+TEST_F(ConfigTest, ANoteWhosePidIsUsedAgainIsNotBelieved) {
+  ASSERT_TRUE(NoteRunningUp(home_ + "/gone", getpid(), environment()).ok());
+  const Config config = *LoadConfig({}, environment());
+  EXPECT_EQ(config.data_dir, DefaultDataDir(environment()));
+  EXPECT_FALSE(config.is_running_up);
 }
 
 }  // namespace

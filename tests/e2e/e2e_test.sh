@@ -5,10 +5,12 @@
 #
 # Each story has a directory and a coordinator of its own on a port that the system chose; what it starts it ends.
 set -uo pipefail
-readonly haul=$1/haul
+readonly haul=$(realpath "$1")/haul  # stories may go elsewhere
 readonly functions=$2/libexamples.so
 unset HAUL_COORDINATOR HAUL_TOKEN_FILE HAUL_DATA_DIR
 scratch=$(mktemp -d)
+# No cluster and no settings of the user.
+export XDG_CONFIG_HOME=$scratch/config XDG_DATA_HOME=$scratch/share
 failures=0
 passed=0
 story=""
@@ -111,6 +113,7 @@ functions_run_and_crash_alone() {
   expect_status 1 "signal 11" "$haul" call --isolation process crash.v1 ::: segv
   expect_status 2 "isolation" "$haul" call --isolation jail crash.v1 ::: segv
   expect_eq "the worker lives" "$("$haul" call echo.v1 ::: alive)" alive
+  expect_eq "results in order" "$("$haul" call -k echo.v1 ::: b a | tr '\n' ' ')" "b a "
 }
 
 bad_input_is_refused_by_name() {
@@ -151,6 +154,13 @@ bad_input_is_refused_by_name() {
   "$haul" run -- echo lost >/dev/full 2>"$scratch/out" || status=$?
   expect_eq "output that has no room" "$status" 1
   expect_has "output that has no room" "$(<"$scratch/out")" "No space left"
+  status=0
+  "$haul" run -- head -c 1000000 /dev/zero >/dev/full 2>"$scratch/out" || status=$?
+  expect_eq "a large output that has no room" "$status" 1
+  expect_has "a large output that has no room" "$(<"$scratch/out")" "cannot write to standard output"
+  status=0
+  "$haul" run -- sh -c 'head -c 1000000 /dev/zero >&2' 2>/dev/full || status=$?
+  expect_eq "a large stderr that has no room" "$status" 1
   expect_eq "nothing was lost" "$("$haul" run -- echo alive)" alive
 }
 
@@ -239,6 +249,21 @@ coordinator_killed_runs_nothing_again() {
   expect_eq "each task started once" "$(sort -n "$HAUL_DATA_DIR/ran" | tr '\n' ' ')" "0 1 2 3 4 5 6 7 8 9 10 11 "
 }
 
+a_volatile_job_that_is_lost_is_told_so() {
+  start_coordinator
+  "$haul" run --volatile -- true 2>"$scratch/why" &
+  local run=$! address status=0
+  await any_job
+  address=$(<"$HAUL_DATA_DIR/address")
+  kill -9 "$coordinator_pid"
+  wait "$coordinator_pid" 2>/dev/null
+  start_coordinator "$address"
+  wait "$run" || status=$?
+  expect_eq "its exit status" "$status" 1
+  expect_has "why" "$(<"$scratch/why")" "is gone"
+}
+any_job() { [[ -n $("$haul" job list --output json) ]]; }
+
 worker_killed_loses_nothing() {
   start_coordinator
   start_worker a
@@ -295,11 +320,38 @@ limits_of_the_coordinator_are_what_it_was_told() {
   expect_status 0 "" "$haul" run -- head -c 1500000 /dev/zero
 }
 
+up_ends_with_its_terminal() {
+  mkdir "$scratch/tmp"
+  unset HAUL_DATA_DIR
+  TMPDIR=$scratch/tmp "$haul" up --workers 1 --threads 1 >"$log" 2>&1 &
+  local up=$!
+  await grep -q "haul is up" "$log"
+  kill -HUP "$up"
+  wait "$up"
+  expect_eq "its exit status" "$?" 0
+  expect_eq "what it leaves" "$(ls "$scratch/tmp" "$XDG_DATA_HOME/haul" | grep -v ':$' | tr -d '\n')" ""
+}
+
+a_relative_data_directory_is_told_in_full() {
+  cd "$HAUL_DATA_DIR" || return
+  unset HAUL_DATA_DIR
+  "$haul" up --workers 1 --threads 1 --data-dir here >"$log" 2>&1 &
+  local up=$!
+  await grep -q "haul is up" "$log"
+  cd "$scratch" || return
+  expect_has "what to export" "$(<"$log")" "HAUL_DATA_DIR=$scratch/$story/here"
+  expect_eq "it is found from elsewhere" "$("$haul" run -- echo yes)" yes
+  kill -TERM "$up"
+  wait "$up"
+  expect_eq "its exit status" "$?" 0
+}
+
 for name in commands_run_and_say_how_they_ended functions_run_and_crash_alone bad_input_is_refused_by_name \
   limits_of_the_coordinator_are_what_it_was_told \
   large_things_pass_and_too_large_ones_are_refused a_client_that_vanishes_in_mid_submit_leaves_nothing \
-  a_full_disk_makes_no_promise_and_loses_none two_workers_of_one_name_do_not_fight a_repeated_submit_is_one_job coordinator_killed_runs_nothing_again worker_killed_loses_nothing drain_and_cancel \
-  up_leaves_nothing_behind; do
+  a_full_disk_makes_no_promise_and_loses_none two_workers_of_one_name_do_not_fight a_repeated_submit_is_one_job coordinator_killed_runs_nothing_again \
+  a_volatile_job_that_is_lost_is_told_so worker_killed_loses_nothing drain_and_cancel \
+  up_leaves_nothing_behind up_ends_with_its_terminal a_relative_data_directory_is_told_in_full; do
   begin "$name"
   "$name"
   [[ $coordinator_pid == 0 ]] || end

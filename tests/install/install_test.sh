@@ -6,6 +6,8 @@ set -euo pipefail
 readonly build=$1 project=$2
 unset HAUL_COORDINATOR HAUL_TOKEN_FILE
 scratch=$(mktemp -d)
+# No cluster and no settings of the user.
+export XDG_CONFIG_HOME=$scratch/config XDG_DATA_HOME=$scratch/share
 up=0
 end() {
   if ((up)); then
