@@ -28,6 +28,8 @@ Foreground::Foreground() {
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
   HAUL_CHECK(pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0);
+  // Whoever read the log may be gone, which is no reason to end.
+  signal(SIGPIPE, SIG_IGN);
   signals_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   HAUL_CHECK(signals_ >= 0);
 }
