@@ -42,7 +42,8 @@ void AddCall(CLI::App& app, Globals& globals) {
   AddFunctionOptions(*command, *options);
   CLI::Option* as_completed = command->add_flag("--as-completed", *no_order,
                                                 "Print results as tasks end, not in input order");
-  command->add_flag("-k,--keep-order", "Print results in input order (the default)")
+  command->add_flag("-k,--keep-order")
+      ->description("Print results in input order (the default)")
       ->excludes(as_completed);
   command->add_flag("--submit", *detached, "Only submit, and print the job's id");
   command->callback([=, &globals] {
